@@ -12,12 +12,14 @@ more use: the gap behind its last access counts as one. So two dropped neighbour
 one that is kept between them ends it, as a checkpoint does (Chen et al., Training Deep Nets with
 Sublinear Memory Cost, 2016).
 
-What is computed again is there until the access that ends the gap. Plans decide for themselves
+What is computed again is there until the access that ends the gap. Behind the last access, a choice
+(`stays`): the next chain makes it anew, or it is there from then on, so that a whole stretch of the
+order is run again just once. Plans decide for themselves
 whether it stays in fast memory until then.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,6 +33,8 @@ from ullage.compiler.lowering.parts import resolve
 # nothing is known.
 NEVER_AGAIN = RANDOM | {"Bernoulli", "Dropout", "If", "Loop", "Multinomial", "Scan"}
 NEVER_AGAIN |= {f"Random{kind}" for kind in ("Normal", "NormalLike", "Uniform", "UniformLike")}
+# What is done with a result in a gap: it is there; it is not; once it was computed again, it is.
+KEPT, DROPPED, STAYS = 0, 1, 2
 # Name of schedules in which whole operators run again.
 RECOMPUTE = "recompute"
 
@@ -43,10 +47,13 @@ class GapOf:
         result: index of the result.
         number: the gap before its access `number + 1`, where access 0 is the one that makes it; as
             many as there are readers for the gap behind the last.
+        stays: of the gap behind the last access: what a chain computes again in it is there for the
+            chains behind that, too; else each makes it anew.
     """
 
     result: int
     number: int
+    stays: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +193,7 @@ def parts_of(
     results, reads, writes = facts.results, facts.reads, facts.writes
     gone = [bytearray(len(result.places)) for result in results]
     for gap in dropped:
-        gone[gap.result][gap.number] = 1
+        gone[gap.result][gap.number] = STAYS if gap.stays else DROPPED
     passed = [-1] * len(results)  # by result the number of its last access so far
     missing = bytearray(len(results))
     sequence: list[tuple[int, bool]] = []
@@ -214,9 +221,10 @@ def parts_of(
         sequence.append((operator, True))
         for result in (*reads[operator], *writes[operator]):
             passed[result] += 1
-            missing[result] = gone[result][passed[result]]
+            missing[result] = gone[result][passed[result]] != KEPT
         for result in made:  # for a chain alone: nothing but other chains reads it again
-            if passed[result] + 1 == len(results[result].places) and gone[result][passed[result]]:
+            is_last = passed[result] + 1 == len(results[result].places)
+            if is_last and gone[result][passed[result]] == DROPPED:
                 missing[result] = 1
     return _needed(facts, sequence)
 
@@ -240,12 +248,3 @@ def _needed(facts: RecomputeFacts, sequence: Sequence[tuple[int, bool]]) -> list
             wanted[result] = 1
         kept.append(operator)
     return kept[::-1]
-
-
-def recomputed(schedule: Schedule) -> Mapping[int, int]:
-    """Operators that run again, with how many times they do."""
-    times: dict[int, int] = {}
-    for part in schedule.parts:
-        if part.copy and not part.ranges:
-            times[part.operator] = max(times.get(part.operator, 0), part.copy)
-    return times

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
 from ullage.solvers.scheduling.joint_surrogate import _close, _elapsed
+from ullage.solvers.scheduling.recompute.copies import DROPPED, KEPT
 
 Flags = NDArray[np.uint8]
 
@@ -32,7 +33,7 @@ def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
 
     Args:
         listed: the graph.
-        gone: 1 for a gap in which its result is dropped.
+        gone: for each gap KEPT, DROPPED or STAYS.
         sequence: room for the answer.
     """
     order, read_first, read_of, write_first, write_of, producer, gap_first, _ = listed
@@ -85,15 +86,15 @@ def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
         for at in range(read_first[operator], read_first[operator + 1]):
             result = read_of[at]
             passed[result] += 1
-            missing[result] = gone[gap_first[result] + passed[result]]
+            missing[result] = gone[gap_first[result] + passed[result]] != KEPT
         for at in range(write_first[operator], write_first[operator + 1]):
             result = write_of[at]
             passed[result] += 1
-            missing[result] = gone[gap_first[result] + passed[result]]
+            missing[result] = gone[gap_first[result] + passed[result]] != KEPT
         for number in range(count):
             result = made[number]
             gap = gap_first[result] + passed[result]
-            if gap + 1 == gap_first[result + 1] and gone[gap]:
+            if gap + 1 == gap_first[result + 1] and gone[gap] == DROPPED:
                 missing[result] = 1
     return _needed(listed, sequence, length, first_time)
 
@@ -131,7 +132,7 @@ def _seconds_of(
         given_data: what is read and never written.
         figures: sizes and times.
         rates: of the home of results.
-        gone: 1 for a gap in which its result is dropped.
+        gone: for each gap KEPT, DROPPED or STAYS.
         most_times: executions at most, in multiples of those of a schedule without repetitions.
     """
     order, read_first, read_of, write_first, write_of, producer, _, is_output = listed

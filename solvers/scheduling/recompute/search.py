@@ -1,17 +1,20 @@
 """`--recompute auto`: which results to drop between uses and compute again.
 
-1. Local search over sets of gaps (`copies`), from the set that drops nothing: one gap after the
-   other is dropped, or kept again, in random order, and what the surrogate (`surrogate`) finds
-   better stays. A pass looks at every gap; passes follow one another until one gains nothing. Sets
-   that are as good are taken now and then, so that plateaus are crossed.
-2. The sets at the ends of the passes are ranked by the fluid LPs of their schedules, which know
+1. Local search over sets of gaps (`copies`), from the best of the set that drops nothing and those
+   that others would choose (`known`): one gap after the other is dropped, or kept again, in random
+   order, and what the surrogate (`surrogate`) finds better stays. A pass looks at every gap; passes
+   follow one another until one gains nothing. Sets that are as good are taken now and then, so that
+   plateaus are crossed. From an optimum the search goes on with some gaps changed that belong to
+   one window of the order (iterated local search; Lourenco, Martin and Stutzle, 2003).
+2. The best sets on the way are ranked by the fluid LPs of their schedules, which know
    when data moves.
 
 Decisions are per tensor and gap, never per operator and step: what a step needs follows from them.
 Whether the plan is better than the one without recomputation, the caller checks by planning both.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,12 +27,21 @@ from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute.copies import (
+    DROPPED,
+    KEPT,
+    STAYS,
     GapOf,
     RecomputeFacts,
     recompute_facts,
     schedule_of,
 )
 from ullage.solvers.scheduling.recompute.kernels import Flags
+from ullage.solvers.scheduling.recompute.known import (
+    checkpoint_sets,
+    ends,
+    knapsack_sets,
+    redone_sets,
+)
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.state.segments import segments_of
 
@@ -145,15 +157,30 @@ class _GapSearch:
         self._surrogate = surrogate_of(facts, problem)
         self._gaps = [gap for gap in facts.gaps if self._may_pay(gap)]
         self._made_at = [self.facts.results[gap.result].places[0] for gap in self._gaps]
+        self._is_last = [
+            gap.number == len(facts.results[gap.result].places) - 1 for gap in self._gaps
+        ]
         self._flag_of = np.array([self._surrogate.flag_of(gap) for gap in self._gaps], np.int64)
 
     def run(self) -> list[frozenset[GapOf]]:
-        """The sets at the end of each pass, the best last; the first drops nothing."""
-        gone = np.zeros(self._surrogate.first_gap[-1], dtype=np.uint8)
-        last = [at for at, gap in enumerate(self._gaps) if self._ends(gap)]
-        gone[self._flag_of[last]] = 1
+        """Sets ever better by the surrogate, the best last; the first drops nothing.
+
+        The search begins with the best of the sets that drop nothing, or what others would drop.
+        """
+        gone = self._flags(ends(self.facts))
         sets = [self._set(gone)]
         best = self._surrogate.value(gone)
+        known = [*redone_sets(self.facts), *checkpoint_sets(self.facts)]
+        known += knapsack_sets(self.facts, self._surrogate.compute_s)
+        for dropped in known:
+            if self._budget.is_over():
+                break
+            flags = self._flags(dropped)
+            value = self._surrogate.value(flags)
+            self.valued += 1
+            if value < best * (1 - GAIN):
+                best, gone = value, flags
+                sets.append(self._set(gone))
         idle = 0
         current = gone.copy()
         while idle < PATIENCE and self.valued < MOST_VALUED and not self._budget.is_over():
@@ -181,15 +208,11 @@ class _GapSearch:
         kicked = gone.copy()
         width = int(self._rng.choice(KICKS))
         first = int(self._rng.integers(max(1, len(self.facts.order) - width)))
-        inside = [
-            flag
-            for flag, place in zip(self._flag_of, self._made_at, strict=True)
-            if first <= place < first + width
-        ]
+        inside = [at for at, place in enumerate(self._made_at) if first <= place < first + width]
         share = self._rng.choice(KICK_SHARES)
-        for flag in inside:
+        for at in inside:
             if self._rng.random() < share:
-                kicked[flag] ^= 1
+                kicked[self._flag_of[at]] = self._another(at, kicked[self._flag_of[at]])
         return kicked
 
     def _pass(self, gone: Flags, value: float) -> float:
@@ -198,24 +221,41 @@ class _GapSearch:
             if number % CLOCK_EVERY == 0 and self._budget.is_over():
                 break
             flag = self._flag_of[at]
-            gone[flag] ^= 1
+            before = gone[flag]
+            gone[flag] = self._another(at, before)
             other = self._surrogate.value(gone)
             self.valued += 1
             if other < value * (1 - GAIN):
                 value = other
             elif other > value or self._rng.random() >= EQUAL_CHANCE:
-                gone[flag] ^= 1
+                gone[flag] = before
         return value
+
+    def _another(self, at: int, state: int) -> int:
+        """Another state of a gap: of the two of one behind the last access, any."""
+        if not self._is_last[at]:
+            return DROPPED if state == KEPT else KEPT
+        return int((state + 1 + self._rng.integers(2)) % 3)
+
+    def _flags(self, dropped: Collection[GapOf]) -> Flags:
+        gone = np.zeros(self._surrogate.first_gap[-1], dtype=np.uint8)
+        for gap, flag in zip(self._gaps, self._flag_of, strict=True):
+            if gap in dropped:
+                gone[flag] = DROPPED
+            elif replace(gap, stays=True) in dropped:
+                gone[flag] = STAYS
+        return gone
 
     def _set(self, gone: Flags) -> frozenset[GapOf]:
         return frozenset(
-            gap for gap, flag in zip(self._gaps, self._flag_of, strict=True) if gone[flag]
+            replace(gap, stays=bool(gone[flag] == STAYS))
+            for gap, flag in zip(self._gaps, self._flag_of, strict=True)
+            if gone[flag] != KEPT
         )
-
-    def _ends(self, gap: GapOf) -> bool:
-        return gap.number == len(self.facts.results[gap.result].places) - 1
 
     def _may_pay(self, gap: GapOf) -> bool:
         """Whether dropping is tried: something happens in the gap; always behind the last use."""
         places = self.facts.results[gap.result].places
-        return self._ends(gap) or places[gap.number + 1] - places[gap.number] >= LEAST_PLACES
+        if gap.number == len(places) - 1:
+            return True
+        return places[gap.number + 1] - places[gap.number] >= LEAST_PLACES

@@ -6,7 +6,7 @@ execution of an operator writes a new item, so that what is computed again begin
 are ranked by it, never accepted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
-from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts
+from ullage.solvers.scheduling.recompute.copies import DROPPED, KEPT, STAYS, GapOf, RecomputeFacts
 
 if TYPE_CHECKING:  # importing the kernels imports numba
     from ullage.solvers.scheduling.recompute.kernels import Figures, Given, Listed, Rates
@@ -57,7 +57,7 @@ class RecomputeSurrogate:
         """Seconds of the schedule that drops results in gaps; of slow traffic alone for others.
 
         Args:
-            gone: 1 for each gap, by its number in `flag_of`, that its result is dropped in.
+            gone: KEPT, DROPPED or STAYS for each gap, by its number in `flag_of`.
         """
         from ullage.solvers.scheduling.recompute.kernels import seconds
 
@@ -88,6 +88,13 @@ class RecomputeSurrogate:
     def flag_of(self, gap: GapOf) -> int:
         """Number of a gap among all."""
         return int(self.first_gap[gap.result]) + gap.number
+
+    def flags_of(self, dropped: Iterable[GapOf]) -> NDArray[np.uint8]:
+        """(all gaps) KEPT, DROPPED or STAYS, for a set."""
+        flags = np.full(self.first_gap[-1], KEPT, dtype=np.uint8)
+        for gap in dropped:
+            flags[self.flag_of(gap)] = STAYS if gap.stays else DROPPED
+        return flags
 
 
 def surrogate_of(facts: RecomputeFacts, problem: Problem) -> RecomputeSurrogate:

@@ -1,5 +1,6 @@
 """Schedules of dropped gaps: chains, checkpoints, and that every set gives a legal schedule."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -81,6 +82,8 @@ def test_of_a_chain_only_what_is_read_again_stays() -> None:
     facts = facts_of(build.graph(["f"]))
     dropped = [gap(facts, "a", 2), gap(facts, "c", 1), gap(facts, "b", 1)]
     assert parts_of(facts, dropped) == [0, 1, 2, 3, 0, 2, 4, 0, 1, 5]
+    dropped[0] = replace(dropped[0], stays=True)  # made once, for both chains
+    assert parts_of(facts, dropped) == [0, 1, 2, 3, 0, 2, 4, 1, 5]
 
 
 def test_random_results_are_made_once() -> None:
@@ -100,7 +103,7 @@ def test_any_set_of_gaps_gives_a_legal_plan(graph: Graph, seed: int, shares: boo
     rng = Random(seed)
     aliases = AliasOptions(shares, shares, shares)
     facts = recompute_facts(graph, model_order(graph), aliases)
-    dropped = [g for g in facts.gaps if rng.random() < 0.5]
+    dropped = [replace(g, stays=rng.random() < 0.5) for g in facts.gaps if rng.random() < 0.5]
     schedule = schedule_of(facts, dropped)
     assert [part for part in schedule.parts if not part.copy] == [
         Part(i) for i in model_order(graph)

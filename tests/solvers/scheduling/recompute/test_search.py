@@ -1,6 +1,5 @@
 """The search for what to compute again: by its surrogate, and by the plans of what it chooses."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from random import Random
 
@@ -21,10 +20,10 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
 from ullage.solvers.scheduling.recompute import surrogate as surrogates
-from ullage.solvers.scheduling.recompute.copies import GapOf, recompute_facts
-from ullage.solvers.scheduling.recompute.kernels import Flags
+from ullage.solvers.scheduling.recompute.copies import recompute_facts
+from ullage.solvers.scheduling.recompute.known import BUDGETS, LENGTHS, STRETCHES
 from ullage.solvers.scheduling.recompute.search import recompute
-from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate, surrogate_of
+from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 
 ACTIVATION_BYTES = 256 * 32 * 4
 
@@ -81,13 +80,8 @@ def test_without_time_operators_run_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.is_cut_short
     assert found.valued == 0
     monkeypatch.setattr(module, "MOST_VALUED", 0)
-    assert recompute(task_of(chip_for(5)), Budget()).valued == 0
-
-
-def flags(surrogate: RecomputeSurrogate, dropped: Iterable[GapOf]) -> Flags:
-    gone = np.zeros(surrogate.first_gap[-1], dtype=np.uint8)
-    gone[[surrogate.flag_of(gap) for gap in dropped]] = 1
-    return gone
+    known = len(BUDGETS) + len(STRETCHES) + len(LENGTHS)
+    assert recompute(task_of(chip_for(5)), Budget()).valued == known
 
 
 def test_the_surrogate_counts_computing_again_and_bytes() -> None:
@@ -98,10 +92,10 @@ def test_the_surrogate_counts_computing_again_and_bytes() -> None:
     first = {g for g in facts.gaps if g not in last and facts.results[g.result].name == "x1"}
     problem = task.problem_of(Schedule.whole(task.order))
     plenty = surrogate_of(facts, problem)
-    assert plenty.value(flags(plenty, last | first)) > plenty.value(flags(plenty, last))
+    assert plenty.value(plenty.flags_of(last | first)) > plenty.value(plenty.flags_of(last))
     few = surrogate_of(facts, problem.on(chip_for(5)))
-    assert few.value(flags(few, last)) > plenty.value(flags(plenty, last))
-    assert few.value(flags(few, last | first)) < few.value(flags(few, last))
+    assert few.value(few.flags_of(last)) > plenty.value(plenty.flags_of(last))
+    assert few.value(few.flags_of(last | first)) < few.value(few.flags_of(last))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -113,8 +107,9 @@ def test_the_kernel_does_what_plain_python_does(seed: int) -> None:
     facts = recompute_facts(graph, task.order, task.aliases)
     surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
     for share in (0.0, 0.2, 0.5, 1.0):
-        dropped = [gap for gap in facts.gaps if rng.random() < share]
-        value = surrogate.value(flags(surrogate, dropped))
+        chosen = [gap for gap in facts.gaps if rng.random() < share]
+        dropped = [replace(gap, stays=rng.random() < 0.4) for gap in chosen]
+        value = surrogate.value(surrogate.flags_of(dropped))
         assert value == pytest.approx(plain_value(surrogate, dropped), rel=1e-12)
 
 
@@ -123,5 +118,5 @@ def test_too_many_repetitions_are_worth_nothing(monkeypatch: pytest.MonkeyPatch)
     task = task_of(chip_for(5))
     facts = recompute_facts(task.graph, task.order, task.aliases)
     surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
-    assert surrogate.value(flags(surrogate, facts.gaps)) == np.inf
-    assert surrogate.value(flags(surrogate, ())) < np.inf
+    assert surrogate.value(surrogate.flags_of(facts.gaps)) == np.inf
+    assert surrogate.value(surrogate.flags_of(())) < np.inf

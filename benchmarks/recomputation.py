@@ -1,0 +1,195 @@
+"""Training steps in little memory: swapping, computing again, and both.
+
+For each training step, at shares of its own peak of live bytes and two bandwidths of slow memory,
+on `edge-npu`: the latency of plans
+
+    greedy          the heuristic, operators once
+    swap            `fluid`, operators once: results are kept or swapped
+    checkpoints     evenly spaced checkpoints (Chen et al. 2016), the best number of them; planned
+                    by `fluid`, which swaps what does not fit
+    knapsack        what PyTorch's activation_memory_budget would keep, the best of nine budgets;
+                    planned by `fluid` likewise
+    joint           `--recompute auto`
+
+beside what no schedule falls below, whatever its order, parts and repetitions. All plans are
+verified. Seconds are the processor's, of the whole job of `joint`, plan without recomputation
+included.
+
+Run: python benchmarks/recomputation.py [--graphs a,b] [--seconds 10]
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import onnx
+from common import ROOT, write_table
+from training_graphs import GRAPHS
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.driver.compile import compile_model, prepare
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.recomputation.told import recomputation_of
+from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.orders import model_order
+from ullage.hwmodels.bounds import live_bytes_by_step, order_free_bound
+from ullage.solvers.bounds.schedules import schedule_bounds
+from ullage.solvers.budget import Budget
+from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.recompute.copies import recompute_facts, schedule_of
+from ullage.solvers.scheduling.recompute.known import checkpoint_sets, knapsack_sets
+from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
+
+SHARED = {
+    "transformer": ROOT.parent / "shared" / "training" / "transformer_train.onnx",
+    "resnet18": ROOT.parent / "shared" / "models" / "resnet18_train.json",
+}
+# Seconds for what no schedule falls below.
+BOUND_S = 20.0
+RATES = (5e8, 4e9)
+SHARES = (0.8, 0.6, 0.4)
+COLUMNS = (
+    "step",
+    "GB/s",
+    "share of peak",
+    "fast MiB",
+    "greedy ms",
+    "swap ms",
+    "checkpoints ms",
+    "knapsack ms",
+    "joint ms",
+    "run again",
+    "computing again %",
+    "bound ms",
+    "gap %",
+    "joint s",
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--graphs", default="transformer,resnet18,resnet8")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    given = parser.parse_args()
+    rows: list[list[str]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.graphs.split(","):
+            path = _file(name, Path(folder))
+            if path is None:
+                print(f"{name}: not at hand")
+                continue
+            for rate in RATES:
+                for share in SHARES:
+                    rows.append(_row(name, path, rate, share, given.seconds))
+                    print(rows[-1], flush=True)
+                    gaps = [float(row[-2]) for row in rows]
+                    mean, worst = sum(gaps) / len(gaps), max(gaps)
+                    title = (
+                        f"Training steps: joint plans in {len(rows)} cells are {mean:.1f} % above "
+                        f"what no schedule falls below in the mean, {worst:.1f} % at worst"
+                    )
+                    write_table("recomputation", title, COLUMNS, rows)
+
+
+def _file(name: str, folder: Path) -> Path | None:
+    """The file of a step; None where it is not at hand."""
+    if name in SHARED:
+        return SHARED[name] if SHARED[name].is_file() else None
+    path = folder / f"{name}.onnx"
+    onnx.save(GRAPHS[name](), path)
+    return path
+
+
+def _row(name: str, path: Path, rate: float, share: float, seconds: float) -> list[str]:
+    options = CompileOptions(overrides=_overrides(rate), solver="fluid", schedule="whole")
+    whole = prepare(path, options)
+    size = int(share * live_bytes_by_step(whole.problem, whole.target).max())
+    whole = whole.on(whole.target.with_fast_memory(size))
+    others = [_planned(whole, "greedy", None, seconds), _planned(whole, "fluid", None, seconds)]
+    others += [_planned(whole, "fluid", known, seconds) for known in _known(whole)]
+    begun = time.process_time()
+    compiled = compile_model(
+        path,
+        CompileOptions(
+            overrides=_overrides(rate),
+            fast_memory_bytes=size,
+            solver="fluid",
+            recompute="auto",
+            time_limit_s=seconds,
+        ),
+    )
+    spent = time.process_time() - begun
+    again = recomputation_of(compiled.plan)
+    computing = compiled.score.compute_s - again.compute_s
+    bound = _bound(whole)
+    return [
+        name,
+        f"{rate / 1e9:g}",
+        f"{share:g}",
+        f"{size / 2**20:.1f}",
+        *("-" if value is None else f"{1e3 * value:.2f}" for value in others),
+        f"{1e3 * compiled.value:.2f}",
+        f"{again.operators} ({again.steps} steps)",
+        f"{100 * again.compute_s / computing:.1f}",
+        f"{1e3 * bound:.2f}",
+        f"{100 * (compiled.value / bound - 1):.1f}",
+        f"{spent:.1f}",
+    ]
+
+
+def _bound(whole: Prepared) -> float:
+    """What no schedule falls below, in seconds."""
+    found = schedule_bounds(whole.graph, whole.target, Budget(time.monotonic() + BOUND_S))
+    free = order_free_bound(whole.problem).value
+    return free if found is None else max(free, found.any_schedule.value)
+
+
+def _known(whole: Prepared) -> list[Schedule]:
+    """The best schedules by checkpoints and by a knapsack, as the surrogate values them."""
+    task = _task(whole)
+    facts = recompute_facts(task.graph, task.order, task.aliases)
+    surrogate = surrogate_of(facts, whole.problem)
+    best: list[Schedule] = []
+    for sets in (checkpoint_sets(facts), knapsack_sets(facts, surrogate.compute_s)):
+        chosen = min(sets, key=lambda dropped: surrogate.value(surrogate.flags_of(dropped)))
+        best.append(schedule_of(facts, chosen))
+    return best
+
+
+def _planned(
+    whole: Prepared, solver: str, schedule: Schedule | None, seconds: float
+) -> float | None:
+    """Latency of a solver's verified plan; None where it has none in time."""
+    problem = whole.problem if schedule is None else _task(whole).problem_of(schedule)
+    try:
+        return run_solver(solver, problem, Budget(time.monotonic() + 3 * seconds)).value
+    except InfeasibleError:
+        return None
+
+
+def _task(whole: Prepared) -> SchedulingTask:
+    return SchedulingTask(
+        graph=whole.graph,
+        order=model_order(whole.graph),
+        target=whole.target,
+        aliases=alias_options(whole.target),
+        steady_state=False,
+        objective="latency",
+        seed=0,
+        budget=Budget(),
+    )
+
+
+def _overrides(rate: float) -> dict[str, str]:
+    """Slow memory of a bandwidth, in bytes per second."""
+    fields = [f"tiers.dram.{way}_bytes_per_s" for way in ("read", "write")]
+    fields += [f"links.{link}.bandwidth_bytes_per_s" for link in ("dram->sram", "sram->dram")]
+    return dict.fromkeys(fields, str(rate))
+
+
+if __name__ == "__main__":
+    main()
