@@ -11,7 +11,7 @@ from ullage.compiler.importer.build import ImportOptions, import_detailed, impor
 from ullage.compiler.importer.joint.fx_file import is_joint_file
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
-from ullage.compiler.ir.program import Buffer, Step
+from ullage.compiler.ir.program import Buffer, Program, Step
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_schedule
 from ullage.compiler.lowering.parts import lower_schedule
@@ -112,6 +112,18 @@ def importing_as_planned(plan: Plan, model: Path) -> Iterator[None]:
         ) from error
 
 
+def program_as_planned(plan: Plan, graph: Graph) -> Program:
+    """The program of a graph, made as a plan's was: in its order, with its parts and aliases."""
+    return lower_schedule(
+        graph,
+        planned_schedule(graph, plan.model),
+        order_name=plan.program.order,
+        aliases=alias_options(plan.target, alias=bool(plan.model.get("alias", True))),
+        dma_steps=plan.target.dma_steps,
+        steady_state=plan.problem.steady_state,
+    )
+
+
 def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
     """Check that a graph gives the plan's problem.
 
@@ -125,14 +137,7 @@ def check_problem_matches(plan: Plan, graph: Graph, model: str) -> None:
             f"the plan's model.steady_state is {str(described['steady_state'])[:60]!r}, its "
             f"problem's is {steady}: not of one compilation. Compile again"
         )
-    rebuilt = lower_schedule(
-        graph,
-        planned_schedule(graph, described),
-        order_name=plan.program.order,
-        aliases=alias_options(plan.target, alias=bool(described.get("alias", True))),
-        dma_steps=plan.target.dma_steps,
-        steady_state=steady,
-    )
+    rebuilt = program_as_planned(plan, graph)
     pairs: tuple[tuple[str, Sequence[Step | Buffer], Sequence[Step | Buffer]], ...] = (
         ("step", plan.problem.steps, rebuilt.steps),
         ("buffer", plan.problem.buffers, rebuilt.buffers),

@@ -9,7 +9,8 @@ Bytes of a residency that just opened, and bytes that nothing was written to, ar
 them is an error. What each byte should hold is known from dataflow alone (`lowering.dataflow`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +115,19 @@ class Arena:
         runs = self.owners[tier].read(address, address + size)
         return sum(high - low for low, high, _, _ in runs)
 
-    def begin_again(self, loop_carried: Iterable[Residency] = ()) -> None:
+    def begin_again(
+        self,
+        loop_carried: Iterable[Residency] = (),
+        known_bytes: Mapping[int, int] | None = None,
+    ) -> None:
         """Between two inferences: close everything, and poison all but the loop-carried bytes.
 
         Args:
             loop_carried: residencies in which the next inference begins with data of this one. They
                 are opened; bytes keep their data where the same bytes of the same buffer are there
                 now.
+            known_bytes: by buffer, how many of its first bytes the inference before had; default
+                all. The rest is new, of a tensor that is longer in the next inference.
 
         Raises:
             VerificationError: a loop-carried byte is not there.
@@ -138,7 +145,9 @@ class Arena:
         self.open = opened
         for r in loop_carried:
             cause = f"the inference before did not leave all of them at address {r.offset}"
-            self._require_held(r, 0, cause)
+            known = r.end_byte if known_bytes is None else known_bytes.get(r.buffer, r.end_byte)
+            if r.start_byte < known:
+                self._require_held(replace(r, end_byte=min(r.end_byte, known)), 0, cause)
 
     def _poison(self, tier: str, begin: int, end: int) -> None:
         if begin < end:

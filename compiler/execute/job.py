@@ -37,11 +37,15 @@ from ullage.compiler.lowering.symbolic_memory import cut
 class ExecutionJob:
     """One inference or several by a plan, one after the other in the same memory.
 
+    Where a cache grows, each inference has a job of its own, which goes on in the memory of the one
+    before: the plan is the same, carried out at another length.
+
     Attributes:
         arena: the memories.
         table: the plan by step.
         trace: one line per transfer, read and write, where a trace is wanted.
         inferences: number of inferences begun so far.
+        before: the job of the inference before; itself where the lengths stay.
         passed: steps passed so far, DMA-only ones too; `progress` is called with it.
         steps: operators run so far.
         bytes_moved: bytes copied by transfers so far.
@@ -55,6 +59,8 @@ class ExecutionJob:
         *,
         trace: bool,
         progress: Callable[[int], None],
+        before: "ExecutionJob | None" = None,
+        arena: Arena | None = None,
     ) -> None:
         self.imported, self.kernels, self.plan = imported, kernels, plan
         self.tracing, self.progress = trace, progress
@@ -75,11 +81,20 @@ class ExecutionJob:
         self.aliases, self.content = self._storage(options)
         types = imported.scope.types
         self.shapes = TrueShapes(graph, types, kernels, self.aliases.elided)
-        self.arena = Arena(plan)
+        self.arena = arena or Arena(plan)
+        self.arena.plan = plan
+        self.before = self if before is None else before
         self.table = timetable(plan)
         self.states = {state.input: state for state in graph.states}
         self.trace: list[str] = []
         self.inferences = self.passed = self.steps = self.bytes_moved = 0
+        if before is not None:
+            self.trace, self.inferences, self.passed = (
+                before.trace,
+                before.inferences,
+                before.passed,
+            )
+            self.steps, self.bytes_moved = before.steps, before.bytes_moved
 
     def _storage(self, options: AliasOptions) -> tuple[Aliases, Contents]:
         """Which values share bytes, and which data each value holds."""
@@ -111,7 +126,8 @@ class ExecutionJob:
             is_state = self.inferences > 1 and not buffers[r.buffer].constant
             (remain if is_state or weights_remain else anew).append(r)
         if self.inferences > 1:
-            self.arena.begin_again(remain)
+            known = [buffer.size_bytes for buffer in self.before.plan.problem.buffers]
+            self.arena.begin_again(remain, dict(enumerate(known)))
             self._hand_over(remain)
         opening = {**table.opening, 0: [*anew, *table.opening.get(0, ())]}
         whole = [t for t in range(until) if steps[t].kind != DMA_STEP and not steps[t].ranges]
@@ -149,13 +165,14 @@ class ExecutionJob:
             pair = places.get(r.buffer)
             if pair is None:
                 continue
-            (_, old, old_end), (_, new, _) = self.place[pair.input], self.place[pair.output]
+            _, old, old_end = self.place[pair.input]
+            _, new, _ = self.before.place[pair.output]
             low, high = max(old, r.start_byte), min(old_end, r.end_byte)
             address = r.offset + low - r.start_byte
             if low >= high:
                 continue
             held = self.arena.owners[r.tier].read(address, address + high - low)
-            if held != cut(self.content[pair.output], low - new, high - new):
+            if held != cut(self.before.content[pair.output], low - new, high - new):
                 raise VerificationError(
                     f"{r.tier} at address {address} does not hold {pair.output!r} at the end of an "
                     f"inference, as {pair.input!r} of the next one",
@@ -163,6 +180,9 @@ class ExecutionJob:
                 )
             begins = cut(self.content[pair.input], low - old, high - old)
             self.arena.owners[r.tier].replace(address, address + high - low, begins)
+        home = {b: self.plan.target.home(self.plan.problem.buffers[b].kind).name for b in places}
+        for buffer, pair in places.items():
+            self._leave_rows(pair.input, buffer, self.place[pair.input][2], home[buffer])
 
     def _prologue(self, loop_carried: Iterable[Residency]) -> None:
         """Copy weights from home to the loop-carried residencies, before the first inference."""

@@ -1,6 +1,6 @@
 """Runs of a plan: every operator reads and writes the plan's addresses, every transfer copies."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,19 +13,22 @@ from ullage.compiler.driver.provenance import (
     check_problem_matches,
     import_options,
     importing_as_planned,
+    program_as_planned,
 )
+from ullage.compiler.execute.arena import Arena
 from ullage.compiler.execute.compare import OutputCheck, compare_arrays
 from ullage.compiler.execute.data import model_inputs, model_weights
 from ullage.compiler.execute.element_types import EXECUTABLE, Array
+from ullage.compiler.execute.growing import dims_of_inferences, grown_states
 from ullage.compiler.execute.job import ExecutionJob
 from ullage.compiler.execute.kernels import Kernels, open_session, run_session, small_model
 from ullage.compiler.execute.parts_job import PartsJob
 from ullage.compiler.importer.build import ImportOptions, import_detailed
 from ullage.compiler.importer.load import captures
-from ullage.compiler.ir.graph import State
+from ullage.compiler.ir.lengths.resized import at_length
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.compiler.verify.verifier import check_well_formed
+from ullage.compiler.verify.verifier import check_well_formed, verify
 
 __all__ = [
     "Execution",
@@ -155,14 +158,21 @@ class Executor:
         half: whether any of its tensors is float16 or bfloat16.
     """
 
-    def __init__(self, model: Path, options: ImportOptions, seed: int = 0, name: str = "") -> None:
-        self.model, self.seed = model, seed
+    def __init__(
+        self,
+        model: Path,
+        options: ImportOptions,
+        seed: int = 0,
+        name: str = "",
+        weights: dict[str, Array] | None = None,
+    ) -> None:
+        self.model, self.seed, self.options = model, seed, options
         self.imported = import_detailed(model, options, name=name)
         self._refuse_unexecutable()
         imported = self.imported
-        self.weights = model_weights(imported.proto, imported.scope, model.parent, seed)
+        self.weights = weights or model_weights(imported.proto, imported.scope, model.parent, seed)
         self.kernels = Kernels(imported.proto, imported.scope, self.weights)
-        self.inputs = self._inputs(1)
+        self.inputs = self.inputs_of(1)
         roots = [n for n, v in imported.graph.values.items() if v.kind == "weight"]
         self.kernels.constant(roots)
         self.roots = {name: self.kernels.constants[name] for name in roots}
@@ -174,7 +184,8 @@ class Executor:
         self._expected: dict[tuple[int, str], Array] = {}
         self._session: tuple[list[str], Any] | None = None
 
-    def _inputs(self, inference: int) -> dict[str, Array]:
+    def inputs_of(self, inference: int) -> dict[str, Array]:
+        """Seeded values of the inputs in an inference, counted from 1."""
         imported = self.imported
         types, proto = imported.scope.types, imported.proto
         return model_inputs(imported.graph.inputs, types, proto, self.seed, inference)
@@ -201,38 +212,43 @@ class Executor:
         count = chosen.inferences
         if count is None:
             states = self.imported.graph.states
-            lasts = plan.problem.steady_state or (states and not _grown(states))
+            grows = any(state.axis is not None for state in states)
+            lasts = plan.problem.steady_state or bool(states)
+            lasts = lasts and not grows
             count = STEADY_INFERENCES if lasts else 1
         if count < 1:
             raise UsageError(f"--inferences takes a number of at least 1, not {count}")
-        if count > 1 and (grown := _grown(self.imported.graph.states)):
-            raise UsageError(
-                f"each inference makes {grown[0].output!r} longer than {grown[0].input!r}, and the "
-                f"plan is for one length: run one inference (--inferences 1), not {count}"
-            )
         user_inputs = self._checked(chosen.inputs)
         steps = (count - 1) * last + until
         kind = PartsJob if "schedule" in plan.model else ExecutionJob
-        job = kind(
-            self.imported,
-            self.kernels,
-            plan,
-            trace=chosen.trace,
-            progress=lambda done: chosen.progress(done, steps),
-        )
+        arena = Arena(plan)
+        runs = self._runs(plan, count)
+        job: ExecutionJob | None = None
         checks: list[OutputCheck] = []
         arrays: dict[str, Array] = {}
         ordinary: dict[str, Array] = {}
         for number in range(1, count + 1):
-            inputs = {**(self._inputs(number) if number > 1 else self.inputs), **user_inputs}
+            executor, carried_out = runs[number - 1]
+            if job is None or carried_out is not runs[number - 2][1]:
+                job = kind(
+                    executor.imported,
+                    executor.kernels,
+                    carried_out,
+                    trace=chosen.trace,
+                    progress=lambda done: chosen.progress(done, steps),
+                    before=job,
+                    arena=arena,
+                )
+            inputs = {**executor.inputs_of(number), **user_inputs}
             if number > 1:
                 inputs |= {s.input: ordinary[s.output] for s in self.imported.graph.states}
             with _told(number, count):
-                arrays = job.walk(inputs, self.roots, until if number == count else last)
-            ordinary = self._ordinary_run(inputs, list(arrays), None if user_inputs else number)
+                arrays = job.walk(inputs, executor.roots, until if number == count else last)
+            ordinary = executor.ordinary_run(inputs, list(arrays), None if user_inputs else number)
             for name, array in arrays.items():
                 check = compare_arrays(name, array, ordinary[name], half=self.half)
                 checks.append(replace(check, inference=number))
+        assert job is not None  # noqa: S101 - there is an inference at least
         reached = plan.problem.steps[: last if count > 1 else until]
         operators = len({step.operator for step in reached if step.kind != DMA_STEP})
         done_before_until = sum(max(transfer.moves)[0] < until for transfer in plan.transfers)
@@ -248,6 +264,27 @@ class Executor:
             cut_operators=operators if plan.program.is_cut else 0,
         )
 
+    def _runs(self, plan: Plan, count: int) -> "list[tuple[Executor, Plan]]":
+        """Who runs each of some inferences, and by which plan: at its own length, verified.
+
+        Raises:
+            UsageError: a cache grows, and the plan cannot be carried out at shorter lengths.
+        """
+        graph = self.imported.graph
+        if count == 1 or not grown_states(graph):
+            return [(self, plan)] * count
+        dims = import_options(plan).dims
+        runs: list[tuple[Executor, Plan]] = []
+        for at in dims_of_inferences(self.model, graph, dims, count)[:-1]:
+            options = replace(self.options, dims=at)
+            name = plan.problem.name
+            shorter = Executor(self.model, options, self.seed, name, self.weights)
+            program = program_as_planned(plan, shorter.imported.graph)
+            carried_out = replace(at_length(plan, program), model={**plan.model, "dims": at})
+            verify(carried_out)
+            runs.append((shorter, carried_out))
+        return [*runs, (self, plan)]
+
     def _checked(self, user_inputs: Mapping[str, Array]) -> dict[str, Array]:
         for name, array in user_inputs.items():
             if name not in self.inputs:
@@ -260,7 +297,7 @@ class Executor:
                 )
         return dict(user_inputs)
 
-    def _ordinary_run(
+    def ordinary_run(
         self, inputs: Mapping[str, Array], names: list[str], inference: int | None
     ) -> dict[str, Array]:
         """Outputs of the whole model, run in one onnxruntime session with large weights as inputs.
@@ -301,11 +338,6 @@ class Executor:
         if inference:
             self._expected.update({(inference, name): array for name, array in outputs.items()})
         return outputs
-
-
-def _grown(states: Iterable[State]) -> list[State]:
-    """The states that each inference makes longer."""
-    return [state for state in states if state.axis is not None]
 
 
 @contextmanager

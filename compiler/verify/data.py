@@ -42,6 +42,19 @@ def find_data_violations(plan: Assigned) -> Iterator[Violation]:
             yield from _Replay(plan, index, log).run()
 
 
+def _grows(plan: Assigned, index: int) -> bool:
+    """Whether a state becomes longer in each inference: steps write a part of its bytes only.
+
+    What the next inference begins with is longer then than what this one began with, so that no
+    copy outside of home can be all of it.
+    """
+    written = Runs(plan.problem.buffers[index].size_bytes, 0)
+    for _, use in plan.problem.uses_of[index]:
+        if use.write and use.start_byte < use.end_byte:
+            written.assign(use.start_byte, use.end_byte, 1)
+    return written.numbers != [1]
+
+
 class _Replay:
     """One buffer going through the steps.
 
@@ -63,7 +76,11 @@ class _Replay:
         self.home = self.target.home(self.buffer.kind).name
         self.must_be_fastest = self.target.must_be_fastest(self.buffer.kind)
         self.has_data = self.buffer.initial
-        self.is_loop_carried = plan.problem.steady_state and self.buffer.persistent
+        self.is_loop_carried = (
+            plan.problem.steady_state
+            and self.buffer.persistent
+            and (self.buffer.constant or not _grows(plan, index))
+        )
         size = self.buffer.size_bytes
         order = self.target.tier_index
         self.current = Runs(size, INITIAL if self.has_data else UNWRITTEN)

@@ -83,19 +83,13 @@ class Segment:
 
     @property
     def is_constant(self) -> bool:
-        """Whether no step writes it, and it is there before and after: weights, states' old rows.
-
-        In steady state it may stay in any tier from one inference to the next. A state that is
-        written is at home before and after every inference.
-        """
-        return self.kind == "weight" or (
-            self.kind == "state" and not any(access.writes for access in self.accesses)
-        )
+        """Whether it is a weight: never written, and in steady state it may stay in any tier."""
+        return self.kind == "weight"
 
     @property
     def stays_at_home(self) -> bool:
         """Whether its data must be at home after the last step."""
-        return self.is_output or self.is_constant
+        return self.is_output or self.is_constant or self.is_state
 
     @property
     def is_state(self) -> bool:

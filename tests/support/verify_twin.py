@@ -132,7 +132,9 @@ def _replay(plan: Plan) -> str:
                 return "home"
             copies[homes[0], byte] = "initial"
             for i, item in enumerate(plan.residencies):
-                is_carried = plan.problem.steady_state and buffer.kind in ("weight", "state")
+                is_carried = plan.problem.steady_state and (
+                    buffer.kind == "weight" or (buffer.kind == "state" and not _grows(plan, b))
+                )
                 if (
                     is_carried
                     and _covers(item, b, byte, item.tier)
@@ -271,6 +273,12 @@ def _outputs(
                 if not contents or contents[0] is None or contents[0] != truth.get((b, byte)):
                     return "output lost"
     return ""
+
+
+def _grows(plan: Plan, buffer: int) -> bool:
+    uses = [u for s in plan.problem.steps for u in s.uses if u.buffer == buffer and u.write]
+    written = {byte for use in uses for byte in range(use.start_byte, use.end_byte)}
+    return len(written) < plan.problem.buffers[buffer].size_bytes
 
 
 def _carried(

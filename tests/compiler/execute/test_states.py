@@ -40,7 +40,7 @@ def training_step() -> onnx.ModelProto:
 
 
 MODELS = {
-    "grows": lambda: growing_decoder(SMALL),
+    "grows": lambda: growing_decoder(replace(SMALL, kv_heads=2, length="past")),
     "allocated": lambda: preallocated_decoder(replace(SMALL, length=12)),
     "trains": training_step,
 }
@@ -59,7 +59,7 @@ def folder() -> Path:
 
 @cache
 def compiled(
-    name: str, target: str, solver: str, *, steady: bool = False, fast: int = 6144
+    name: str, target: str, solver: str, *, steady: bool = False, fast: int = 6144, past: int = 8
 ) -> Compiled:
     return compile_model(
         folder() / f"{name}.onnx",
@@ -68,6 +68,7 @@ def compiled(
             solver=solver,
             fast_memory_bytes=fast,
             states=("auto",),
+            dims={"past": past} if name == "grows" else {},
             steady_state=steady,
             schedule="whole",
         ),
@@ -82,7 +83,7 @@ def test_inferences_in_a_row_equal_the_ordinary_ones(
     name: str, target: str, solver: str, steady: bool
 ) -> None:
     made = compiled(name, target, solver, steady=steady, fast=6144)
-    count = 1 if name == "grows" else 8
+    count = 8
     done = run_plan(folder() / f"{name}.onnx", made.plan, RunOptions(inferences=count))
     assert done.passed
     assert done.inferences == count
@@ -107,19 +108,26 @@ def test_states_run_several_inferences_by_default() -> None:
     assert run_plan(folder() / "trains.onnx", made.plan).inferences == 3
 
 
-def test_a_cache_that_grows_runs_once_at_one_length() -> None:
+def test_a_cache_that_grows_runs_at_lengths_up_to_the_planned_one(tmp_path: Path) -> None:
     made = compiled("grows", "edge-npu", "greedy")
     path = folder() / "grows.onnx"
     assert run_plan(path, made.plan).inferences == 1
-    with pytest.raises(UsageError, match="longer than 'past_k0'"):
-        run_plan(path, made.plan, RunOptions(inferences=2))
+    assert run_plan(path, made.plan, RunOptions(inferences=8)).passed
+    with pytest.raises(UsageError, match="at most 8 inferences in a row, not 9"):
+        run_plan(path, made.plan, RunOptions(inferences=9))
+    fixed = tmp_path / "fixed.onnx"
+    onnx.save(growing_decoder(SMALL), fixed)
+    options = CompileOptions(solver="all-slow", states=("auto",), schedule="whole")
+    with pytest.raises(UsageError, match="is 8 in the model's file"):
+        run_plan(fixed, compile_model(fixed, options).plan, RunOptions(inferences=2))
 
 
 def test_the_cache_is_not_copied() -> None:
     path = folder() / "grows.onnx"
-    apart = compile_model(path, CompileOptions(solver="all-slow", schedule="whole"))
+    options = CompileOptions(solver="all-slow", schedule="whole", dims={"past": 8})
+    apart = compile_model(path, options)
     kept = compiled("grows", "edge-npu", "all-slow", fast=1 << 20)
-    row = 4 * SMALL.kv_heads * SMALL.head_size
+    row = 4 * 2 * SMALL.head_size
     slow, slower = (sum(c.score.traffic_bytes.values()) for c in (kept, apart))
     assert slower - slow >= 2 * (8 + 8) * row  # no Concat copies the old rows
     state = summarise(kept)["state"]
