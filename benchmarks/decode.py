@@ -57,7 +57,7 @@ class Task:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, default=Path("../shared/models"))
-    parser.add_argument("--limit", type=float, default=30.0)
+    parser.add_argument("--limit", type=float, default=60.0)
     given = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -14,8 +14,8 @@ from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, Usage
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import DEFAULT_SOLVER, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled
-from ullage.compiler.families.carry import carried
 from ullage.compiler.families.weights import shared_offsets, with_shared_weights
+from ullage.compiler.ir.lengths.carry import carried
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.cost import value_of
@@ -203,6 +203,11 @@ def _check(lengths: Lengths, tolerance: float, options: CompileOptions) -> None:
         raise UsageError(
             "--family is for inferences of any length, one by one; in steady state weights stay "
             "where one plan left them: leave --steady-state out"
+        )
+    if options.states:
+        raise UsageError(
+            "the plans of a --family do not have states at one address: leave --state out, or plan "
+            "for the largest length alone (`ullage run --inferences` carries it out at others)"
         )
     if options.minimised == "peak":
         raise UsageError(

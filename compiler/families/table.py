@@ -8,8 +8,8 @@ that move alike share a column.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ullage.compiler.families.carry import moved_upto, moves_at, pieces_of
 from ullage.compiler.families.family import Family
+from ullage.compiler.ir.lengths.carry import moved_upto, moves_at, pieces_of
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.program import Program
 

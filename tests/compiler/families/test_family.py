@@ -13,10 +13,10 @@ import pytest
 from tests.support.encoders import encoder
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.driver.options import CompileOptions
-from ullage.compiler.families.carry import Pieces, carried, moves_at
 from ullage.compiler.families.family import Family, parse_lengths, plan_family
 from ullage.compiler.families.files import family_header, write_family
 from ullage.compiler.families.table import table_of
+from ullage.compiler.ir.lengths.carry import Pieces, carried, moves_at
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_json import read_plan
 from ullage.compiler.verify.verifier import find_violations, verify

@@ -13,7 +13,8 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import prepare
-from ullage.compiler.ir.lengths.resized import ByteMap, at_length
+from ullage.compiler.ir.lengths.carry import Pieces
+from ullage.compiler.ir.lengths.resized import at_length
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Program
 from ullage.compiler.verify.verifier import find_violations, verify
@@ -120,7 +121,7 @@ def test_bytes_keep_their_order_and_their_ends(data: st.DataObject) -> None:
         planned.append(planned[-1] + one)
         actual.append(actual[-1] + min(one, two))
     grain = data.draw(st.integers(1, 8))
-    mapped = ByteMap(tuple(planned), tuple(actual), grain)
+    mapped = Pieces(tuple(planned), tuple(actual), grain)
     images = [mapped(byte) for byte in range(planned[-1] + 1)]
     assert images == sorted(images)
     assert [images[byte] for byte in planned] == actual
