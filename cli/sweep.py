@@ -9,6 +9,8 @@ import typer
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
+from ullage.cli.sweep_lengths import asks_for_lengths, sweep_lengths_command, with_batch
+from ullage.compiler.common.errors import UsageError
 
 if TYPE_CHECKING:
     from ullage.compiler.studies.sweep import Sweep
@@ -17,9 +19,13 @@ if TYPE_CHECKING:
 def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     model: options.AnyModel,
     fast_memory: Annotated[
-        str,
+        str | None,
         typer.Option("--fast-memory", metavar="FROM..TO", help="Sizes: 64KiB..16MiB ..."),
-    ],
+    ] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option("--tier", metavar="NAME", help="Sizes are of this tier, not of the fastest."),
+    ] = None,
     points: Annotated[
         int,
         typer.Option(
@@ -37,8 +43,16 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     objective: options.AnyObjective = None,
     order: options.Order = "model",
     schedule: options.Schedule = None,
-    batch: options.Batch = None,
-    dims: options.Dims = None,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="N|FROM..TO", help="Samples; a range sweeps over them."),
+    ] = None,
+    dims: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dim", metavar="NAME=N|FROM..TO", help="A symbolic dimension; a range sweeps over it."
+        ),
+    ] = None,
     sets: options.Sets = None,
     params: options.Params = None,
     dtype: options.Dtype = None,
@@ -61,8 +75,15 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     ] = "json",
     as_json: options.Json = False,
 ) -> str | None:
-    """Compile for many sizes of fast memory; more memory never looks worse than less."""
-    arguments = {name: value for name, value in locals().items() if name != "fast_memory"}
+    """Compile for many sizes of a memory, or for many lengths; more memory never looks worse."""
+    arguments = dict(locals())
+    if asks_for_lengths(dims, batch):
+        return KEPT_BEST if sweep_lengths_command(arguments) else None
+    if fast_memory is None:
+        raise UsageError(
+            "a sweep needs a range: --fast-memory 64KiB..16MiB, --dim NAME=64..512 or --batch 1..16"
+        )
+    arguments = {**with_batch(arguments), "fast_memory": None}
     from ullage.cli.render import print_json, progress
     from ullage.compiler.common.files import check_folder, recording
     from ullage.compiler.driver.problem_files import objective_of
@@ -74,7 +95,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     emitters = parse_emitters(emit)
     first, last = parse_range(fast_memory)
     meet_s = options.seconds(meet_latency, "--meet-latency")
-    request = SweepOptions(first, last, points, meet_s)
+    request = SweepOptions(first, last, points, meet_s, tier or "")
     chosen = options.compile_options(arguments)
     path = options.read_model_path(model)
     chosen = replace(chosen, objective=objective_of(path, chosen))
@@ -120,7 +141,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     from ullage.cli.render import console, print_table, print_whole_because
 
     columns = [
-        ("Fast memory", "right"),
+        (_memory(swept), "right"),
         (str(swept.request["objective"]).capitalize(), "right"),
         ("Lower bound", "right"),
         ("Gap", "right"),
@@ -144,7 +165,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     print_whole_because(document["rows"])
     failed = [row for row in document["rows"] if "error" in row]
     if failed:  # only the error of the largest size, which is the closest to having a plan
-        size, message = failed[-1]["fast_memory_bytes"], failed[-1]["error"]["message"]
+        size, message = failed[-1]["size_bytes"], failed[-1]["error"]["message"]
         say(f"sizes without a plan: {len(failed)}; {size} bytes: {message}", err=True, lines=True)
     for note in document["notes"]:
         say(f"note: {note}", err=True)
@@ -152,6 +173,12 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         console().print(swept.meeting.message, markup=False, soft_wrap=True)
     if "plot" in document:
         console().print(f"written: {document['plot']}", markup=False, soft_wrap=True)
+
+
+def _memory(swept: "Sweep") -> str:
+    """What the sizes are of, as a heading."""
+    tiers = [point.tier for point in swept.points]
+    return f"Size of {tiers[0]}" if tiers[0] else "Fast memory"
 
 
 def _orders(rows: list[dict[str, Any]]) -> str:
@@ -167,7 +194,7 @@ def _sizes(rows: list[dict[str, Any]]) -> list[str]:
     """The sizes of the rows; in bytes too where two round to the same text."""
     from ullage.compiler.common.units import format_size
 
-    sizes = [row["fast_memory_bytes"] for row in rows]
+    sizes = [row["size_bytes"] for row in rows]
     texts = list(map(format_size, sizes))
     return [
         f"{text} ({size} B)" if texts.count(text) > 1 else text

@@ -106,6 +106,7 @@ DOCUMENTS = {
     "compiler.studies.analyze.analyse": "what `analyze --json` prints",
     "compiler.studies.compare.compare_solvers": "rows that `compare --json` prints",
     "compiler.studies.diff.diff_plans": "what `diff --json` prints",
+    "compiler.studies.sweep_lengths.describe_lengths": "what `sweep --json` prints of lengths",
     "compiler.studies.sweep.describe_sweep": "what `sweep --json` prints",
     "rl_agent.policy.network.network_of": "arrays of a safetensors file, of any type",
     "rl_agent.policy.network.read_arrays": "arrays of a safetensors file, and its JSON header",

@@ -401,8 +401,15 @@ class Target:
 
     def with_fast_memory(self, capacity_bytes: int) -> "Target":
         """The same chip with another capacity of the fastest tier, in bytes."""
-        first = replace(self.tiers[0], capacity_bytes=capacity_bytes)
-        return replace(self, tiers=(first, *self.tiers[1:]))
+        return self.with_capacity(self.fastest.name, capacity_bytes)
+
+    def with_capacity(self, name: str, capacity_bytes: int) -> "Target":
+        """The same chip with another capacity of the tier of a name, in bytes."""
+        tiers = [
+            replace(tier, capacity_bytes=capacity_bytes) if tier.name == name else tier
+            for tier in self.tiers
+        ]
+        return replace(self, tiers=tuple(tiers))
 
 
 _Tier = TypeVar("_Tier", str, int)

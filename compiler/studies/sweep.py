@@ -19,6 +19,7 @@ from ullage.compiler.driver.options import (
 )
 from ullage.compiler.driver.schedules import whole_by_default
 from ullage.compiler.frontend import Prepared
+from ullage.compiler.ir.target import Target
 from ullage.compiler.studies.sweep_meet import Meeting, judge, refine
 from ullage.compiler.studies.sweep_points import (
     Point,
@@ -45,16 +46,18 @@ class SweepOptions:
     """The options of a sweep beside `CompileOptions`.
 
     Attributes:
-        first_bytes: smallest capacity of the fastest tier.
+        first_bytes: smallest capacity of the tier.
         last_bytes: largest capacity.
         points: number of sizes, both ends included.
         meet_latency_s: latency in seconds for which the smallest size is searched; None for none.
+        tier: name of the tier; empty: the fastest.
     """
 
     first_bytes: int
     last_bytes: int
     points: int = DEFAULT_POINTS
     meet_latency_s: float | None = None
+    tier: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Sweep:
 
     Attributes:
         points: by size, at least one with a plan; values and bounds never rise with the size.
-        request: model, target, solver, objective, order and seed.
+        request: model, target, tier, solver, objective, order and seed.
         meeting: the answer about a latency, if one was searched for.
         notes: what was left out, and why.
         partial: Ctrl-C ended the sweep; these are the points until then.
@@ -99,12 +102,14 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
         options = replace(options, schedule=WHOLE)
     check(request, options)
     middle = math.isqrt(request.first_bytes * request.last_bytes)  # one order for all sizes
-    single = middle if options.order == JOINT else None
+    single = middle if options.order == JOINT and not request.tier else None
     if options.solver == "auto":  # what one plan may take is too much for each of many sizes
         options = replace(options, parameters={"patience_s": 0.0, **options.parameters})
     prepared = prepare(model, replace(options, fast_memory_bytes=single))
     options = replace(options, objective=prepared.problem.objective)  # a problem file has its own
-    alignment = prepared.target.fastest.alignment_bytes
+    request = _of_target(request, prepared.target)
+    tier = prepared.target.tier(request.tier or prepared.target.fastest.name)
+    alignment = tier.alignment_bytes
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
     notes: list[str] = []
@@ -134,7 +139,7 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
         meeting = judge(points, request.meet_latency_s)
     return Sweep(
         points=tuple(because(point, whole_because) for point in points),
-        request=_described(prepared, options),
+        request={**_described(prepared, options), "tier": tier.name},
         meeting=meeting,
         notes=tuple(notes),
         partial=partial,
@@ -150,7 +155,9 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
         UsageError: says what and what to do.
     """
     solver_of(options)
-    check_consistent(replace(options, fast_memory_bytes=request.first_bytes, objective="latency"))
+    if not request.tier:
+        size = request.first_bytes
+        check_consistent(replace(options, fast_memory_bytes=size, objective="latency"))
     if options.minimised == "peak":
         raise UsageError(
             "the smallest peak does not depend on the size of fast memory; find it with "
@@ -168,6 +175,24 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
         raise UsageError(f"--meet-latency needs --objective latency, not {options.minimised}")
     if not 0 < latency_s < float("inf"):
         raise UsageError(f"--meet-latency takes seconds above 0, not {latency_s}")
+
+
+def _of_target(request: SweepOptions, target: Target) -> SweepOptions:
+    """The request with the fastest tier unnamed.
+
+    Raises:
+        UsageError: the target has no such tier, or what is asked for is about the fastest alone.
+    """
+    names = [tier.name for tier in target.tiers]
+    if request.tier in {"", names[0]}:
+        return replace(request, tier="")
+    if request.tier not in names:
+        raise UsageError(f"{target.name} has no tier {request.tier!r}; it has {', '.join(names)}")
+    if request.meet_latency_s is not None:
+        raise UsageError(
+            f"--meet-latency searches for a size of {names[0]}, the fastest tier: leave --tier out"
+        )
+    return request
 
 
 def describe_sweep(swept: Sweep) -> dict[str, Any]:
@@ -209,7 +234,7 @@ def _solve_all(
         point = None if options.schedule == CASCADE else _unbeatable(best, size)
         if point is None:
             share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
-            point = _solve_at(prepared, point_options, size, share_s)
+            point = _solve_at(prepared, point_options, Point(size, tier=request.tier), share_s)
         points.append(point)
         points[:] = monotone(points)
         best = points[-1] if points[-1].compiled is not None else best
@@ -219,7 +244,8 @@ def _solve_all(
         if (remaining_s := _remaining_s(prepared, options)) <= 0:
             break
         point_options = _telling(options, f"once more, {format_size(size)}")
-        point = _solve_at(prepared, point_options, size, remaining_s / (len(late) - k + later))
+        share_s = remaining_s / (len(late) - k + later)
+        point = _solve_at(prepared, point_options, Point(size, tier=request.tier), share_s)
         points[:] = monotone([*(p for p in points if p.size_bytes != size), point])
         _stop_if_interrupted(point)
 
@@ -239,7 +265,8 @@ def _refine(
         share_s = max(
             _remaining_s(prepared, options) / max(shares_left, 2), 1.5 * _longest_s(points)
         )
-        point = replace(_solve_at(prepared, point_options, size_bytes, share_s), refined=True)
+        new = Point(size_bytes, refined=True)
+        point = _solve_at(prepared, point_options, new, share_s)
         shares_left -= 1
         if point.compiled is not None and point.compiled.interrupted:
             points[:] = monotone([*points, point])
@@ -258,10 +285,11 @@ def _unbeatable(best: Point | None, size_bytes: int) -> Point | None:
     if best is None or best.compiled is None:
         return None
     plan = best.compiled.plan
-    free = lower_bound(plan.problem.on(plan.target.with_fast_memory(size_bytes)))
+    point = Point(size_bytes, tier=best.tier)
+    free = lower_bound(plan.problem.on(point.on(plan.target)))
     if best.compiled.value > free.value * (1 + SOLVED_GAP):
         return None
-    return take_over(Point(size_bytes), best, "no plan of any size is better")
+    return take_over(point, best, "no plan of any size is better")
 
 
 def _longest_s(points: Sequence[Point]) -> float:
@@ -270,26 +298,25 @@ def _longest_s(points: Sequence[Point]) -> float:
     return max(taken, default=0.0)
 
 
-def _solve_at(
-    prepared: Prepared, options: CompileOptions, size_bytes: int, limit_s: float
-) -> Point:
-    """Solve for one size within a limit and within the time that remains."""
+def _solve_at(prepared: Prepared, options: CompileOptions, point: Point, limit_s: float) -> Point:
+    """Solve for the size of a point within a limit and within the time that remains."""
     remaining_s = _remaining_s(prepared, options)
     if remaining_s <= 0:
         error = TimeLimitError(
             f"the time limit of {options.time_limit_s:.3g} s, shared by all sizes, was over before "
             "this one; give more (--time-limit) or ask for fewer sizes (--points)"
         )
-        return Point(size_bytes, error=error)
+        return replace(point, error=error)
     own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
-    sized = prepared.on(prepared.target.with_fast_memory(size_bytes))
+    sized = prepared.on(point.on(prepared.target))
     from_now = replace(sized, started=time.monotonic())
     try:
-        return Point(size_bytes, solve_prepared(from_now, replace(options, time_limit_s=own_s)))
+        solved = solve_prepared(from_now, replace(options, time_limit_s=own_s))
+        return replace(point, compiled=solved)
     except (UsageError, ModelError):
         raise
     except UllageError as error:
-        return Point(size_bytes, error=error)
+        return replace(point, error=error)
 
 
 def _remaining_s(prepared: Prepared, options: CompileOptions) -> float:

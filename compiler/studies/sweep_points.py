@@ -1,6 +1,6 @@
-"""Points of a sweep: sizes, and what the plan and the bound of one size prove about others.
+"""Points of a sweep: sizes of a tier, and what plan and bound of one size prove about others.
 
-A plan remains legal when fast memory grows, and when it shrinks to what the plan needs. A lower
+A plan remains legal when the memory grows, and when it shrinks to what the plan needs. A lower
 bound holds for all smaller memories, because each of their plans is legal in the larger one:
 
     size       1 MiB       2 MiB       4 MiB
@@ -19,6 +19,7 @@ from ullage.compiler.common.units import parse_size
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.verifier import verify
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
@@ -34,15 +35,16 @@ NOISE = 1e-12
 
 @dataclass(frozen=True)
 class Point:
-    """One size of the fastest tier, and the best plan and bound that are known for it.
+    """One size of a tier, and the best plan and bound that are known for it.
 
     Attributes:
-        size_bytes: capacity of the fastest tier.
+        size_bytes: capacity of the tier.
         compiled: the plan, None where there is none.
         error: why solving for this very size gave no plan.
         taken_from_bytes: the size that the plan was made for, None if it is this one.
         bound_from_bytes: the larger size that the bound was proven for, None if it is this one.
         refined: added by the search for a latency, not one of the sizes of the sweep.
+        tier: name of the tier; empty: the fastest.
     """
 
     size_bytes: int
@@ -51,6 +53,11 @@ class Point:
     taken_from_bytes: int | None = None
     bound_from_bytes: int | None = None
     refined: bool = False
+    tier: str = ""
+
+    def on(self, target: Target) -> Target:
+        """A target with this size of the tier."""
+        return target.with_capacity(self.tier or target.fastest.name, self.size_bytes)
 
 
 def parse_range(text: str) -> tuple[int, int]:
@@ -91,17 +98,24 @@ def spaced(first: int, last: int, count: int, alignment_bytes: int) -> tuple[int
     return (first, *sorted(inner), last)
 
 
-def needed_bytes(plan: Plan) -> int:
-    """The smallest fast memory in which a plan remains legal with its addresses unchanged.
+def needed_bytes(plan: Plan, tier: str = "") -> int:
+    """The smallest memory in which a plan remains legal with its addresses unchanged.
 
-    Workspace lies above the highest address in use in its step (docs/plan-semantics.md).
+    Workspace lies in the fastest, above the highest address in use in its step
+    (docs/plan-semantics.md).
+
+    Args:
+        plan: a legal plan.
+        tier: name of the memory; empty: the fastest.
     """
     fastest = plan.target.fastest.name
     tops = np.zeros(len(plan.problem.steps), dtype=np.int64)
     for item in plan.residencies:
-        if item.tier == fastest:
+        if item.tier == (tier or fastest):
             top = item.offset + item.end_byte - item.start_byte
             np.maximum(tops[item.start : item.end], top, out=tops[item.start : item.end])
+    if tier not in {"", fastest}:
+        return int(tops.max(initial=0))
     workspace = np.array([step.workspace_bytes for step in plan.problem.steps], dtype=np.int64)
     return int((tops + workspace).max(initial=0))
 
@@ -146,12 +160,13 @@ def take_over(point: Point, source: Point, why: str) -> Point:
         own = None
     origin = source.taken_from_bytes or source.size_bytes
     notes = [text for text in old.plan.notes if not text.startswith(NOTE)]
-    notes.append(f"{NOTE} of {origin} bytes of fast memory is taken over: {why}")
+    memory = point.tier or "fast memory"
+    notes.append(f"{NOTE} of {origin} bytes of {memory} is taken over: {why}")
     if point.error is not None:
         notes.append(f"sweep: solving for {point.size_bytes} bytes failed: {point.error.message}")
     plan = replace(
         old.plan,
-        problem=old.plan.problem.on(old.plan.target.with_fast_memory(point.size_bytes)),
+        problem=old.plan.problem.on(point.on(old.plan.target)),
         notes=tuple(notes),
         lower_bound=None if own is None else own.plan.lower_bound,
         bound_source="" if own is None else own.plan.bound_source,
@@ -257,14 +272,14 @@ def _is_better(one: Point, other: Point) -> bool:
 
 def _fits(point: Point, size_bytes: int) -> bool:
     compiled = point.compiled
-    if compiled is None or max_address(compiled) > size_bytes:
+    if compiled is None or max_address(compiled, point.tier) > size_bytes:
         return False
-    return needed_bytes(compiled.plan) <= size_bytes
+    return needed_bytes(compiled.plan, point.tier) <= size_bytes
 
 
-def max_address(compiled: Compiled) -> int:
-    """The highest address of the fastest tier that a plan's residencies use."""
-    return compiled.score.peak_bytes[compiled.plan.target.fastest.name]
+def max_address(compiled: Compiled, tier: str = "") -> int:
+    """The highest address of a tier, by default the fastest, that a plan's residencies use."""
+    return compiled.score.peak_bytes[tier or compiled.plan.target.fastest.name]
 
 
 def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
@@ -275,7 +290,9 @@ def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
         request: model, target and solver, for rows without a plan.
     """
     if point.compiled is None:
-        row: dict[str, Any] = {**request, "fast_memory_bytes": point.size_bytes}
+        row: dict[str, Any] = dict(request)
+        if not point.tier:
+            row["fast_memory_bytes"] = point.size_bytes
         if point.error is not None:
             row |= {"status": point.error.kind, "error": point.error.to_json()}
     else:
@@ -283,4 +300,5 @@ def describe_point(point: Point, request: dict[str, Any]) -> dict[str, Any]:
     row["taken_from_bytes"] = point.taken_from_bytes
     row["bound_from_bytes"] = point.bound_from_bytes
     row["refined"] = point.refined
+    row["size_bytes"] = point.size_bytes
     return row

@@ -1,0 +1,159 @@
+"""Compile a model for many lengths of a symbolic dimension, or batches: how its cost grows."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
+from ullage.compiler.common.units import parse_count
+from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.options import WHOLE, CompileOptions, check_consistent, solver_of
+from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.summary import summarise
+from ullage.compiler.studies.sweep_points import spaced
+
+# What the dimension that `--batch` sets is called.
+BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Lengths of a dimension, both ends included.
+
+    Attributes:
+        name: of the symbolic dimension, or `batch`.
+        first: smallest.
+        last: largest.
+    """
+
+    name: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class LengthPoint:
+    """What a length comes to: a plan, or why there is none."""
+
+    length: int
+    compiled: Compiled | None
+    error: UllageError | None = None
+
+
+@dataclass(frozen=True)
+class LengthSweep:
+    """The curve.
+
+    Attributes:
+        name: of the dimension.
+        points: by length, at least one with a plan.
+        partial: Ctrl-C ended the sweep; these are the points until then.
+        total_s: seconds in all.
+    """
+
+    name: str
+    points: tuple[LengthPoint, ...]
+    partial: bool
+    total_s: float
+
+
+def parse_length_range(name: str, text: str) -> Range:
+    """Lengths from `FROM..TO`.
+
+    Raises:
+        UsageError: it is no range of whole numbers of at least 1, the smaller one first.
+    """
+    low, dots, high = text.partition("..")
+    option = "--batch" if name == BATCH else f"--dim {name}"
+    if not dots:
+        raise UsageError(f"{option} takes a range FROM..TO like 64..512, not {text!r}")
+    first, last = parse_count(low, option), parse_count(high, option)
+    if not 1 <= first <= last:
+        raise UsageError(f"{option} {text}: the smaller length comes first and is at least 1")
+    return Range(name, first, last)
+
+
+def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOptions) -> LengthSweep:
+    """Compile a model for lengths in equal ratios; the time limit is shared by all of them.
+
+    The model is read for each length. Operators run whole where no schedule is named.
+
+    Args:
+        model: the model.
+        lengths: the dimension and its range.
+        points: number of lengths.
+        options: how to compile; the dimension has no value there.
+
+    Raises:
+        ModelError: the model cannot be read.
+        UsageError: an option is wrong, or the model has no such dimension.
+        UllageError: no length has a plan; the error is that of the smallest.
+        KeyboardInterrupt: interrupted before any plan.
+    """
+    begun = time.monotonic()
+    solver_of(options)
+    check_consistent(options)
+    chosen = replace(options, schedule=options.schedule or WHOLE)
+    tested = spaced(lengths.first, lengths.last, points, 1)
+    found: list[LengthPoint] = []
+    partial = False
+    try:
+        for number, length in enumerate(tested):
+            left_s = None
+            if options.time_limit_s is not None:
+                remaining_s = begun + options.time_limit_s - time.monotonic()
+                left_s = max(0.0, remaining_s) / (len(tested) - number)
+            text = f"{number + 1} of {len(tested)}, {lengths.name} = {length}"
+            options.progress(text)
+            point = _at(model, lengths.name, length, replace(chosen, time_limit_s=left_s))
+            found.append(point)
+            if point.compiled is not None and point.compiled.interrupted:
+                partial = True
+                break
+    except KeyboardInterrupt:
+        if not any(point.compiled is not None for point in found):
+            raise
+        partial = True
+    if not any(point.compiled is not None for point in found):
+        raise found[0].error or TimeLimitError("the time limit was over before any plan")
+    return LengthSweep(lengths.name, tuple(found), partial, time.monotonic() - begun)
+
+
+def _at(model: Path, name: str, length: int, options: CompileOptions) -> LengthPoint:
+    if name == BATCH:
+        chosen = replace(options, batch=length)
+    else:
+        chosen = replace(options, dims={**options.dims, name: length})
+    try:
+        return LengthPoint(length, solve_prepared(prepare(model, chosen), chosen))
+    except (UsageError, ModelError):
+        raise
+    except UllageError as error:
+        return LengthPoint(length, None, error)
+
+
+def describe_lengths(swept: LengthSweep, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What `sweep --json` prints of lengths.
+
+    Args:
+        swept: the curve.
+        request: what was asked, for rows without a plan.
+    """
+    rows = []
+    for point in swept.points:
+        if point.compiled is not None:
+            row: dict[str, Any] = summarise(point.compiled)
+        else:
+            row = dict(request)
+            if point.error is not None:
+                row |= {"status": point.error.kind, "error": point.error.to_json()}
+        rows.append({**row, "dimension": swept.name, "length": point.length})
+    return {
+        **request,
+        "dimension": swept.name,
+        "partial": swept.partial,
+        "total_s": swept.total_s,
+        "rows": rows,
+    }
