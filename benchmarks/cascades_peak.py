@@ -5,8 +5,8 @@ plans. Models in int8 on `ethos-u55-128`, in the file's order.
 
 A second table has the smallest memory under limits of the latency (`--slower-by`): weights are
 fetched ahead into what is free, and wait there. Limits count from the best latency found with all
-of the target's memory. The bound is one over all schedules. Models are imported there as `compile`
-does for the target (Adds by themselves, biases of 4 bytes), which the first table does not.
+of the target's memory. The bound is one over all schedules. Models are imported as `compile` does
+for the target (Adds by themselves, biases of 4 bytes).
 
 Run: python benchmarks/cascades_peak.py [MODEL.onnx ...] [--target NAME]
 [--patience N] [--slower-by SHARE ...] [--seconds S] [--name TABLE]
@@ -101,7 +101,7 @@ def imported(file: Path, target: Target) -> Graph:
 def row_of(file: Path, target_name: str, patience: int) -> list[str]:
     """Cells of a model."""
     target = load_target(target_name)
-    graph = import_model(file, ImportOptions(dtype="int8"))
+    graph = imported(file, target)
     task = task_of(graph, target, Budget(), "peak")
     problem = task.problem_of(Schedule.whole(task.order))
     whole = run_solver("no-spill", problem)

@@ -5,6 +5,7 @@ report, a plan whose solver proved nothing gets the bound of `fluid`'s relaxatio
 quickly: in `QUICK_S` seconds, and in the time that a limit leaves.
 """
 
+import time
 from dataclasses import replace
 
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled, best_bound, gap_of
@@ -100,3 +101,17 @@ def _schedule_bounds(problem: Problem, graph: Graph, budget: Budget) -> Schedule
     if problem.latency_limit_s is None:
         return schedule_bounds(graph, problem.target, budget)
     return memory_bounds(graph, problem.target, problem.latency_limit_s, budget)
+
+
+def with_every_schedule(compiled: Compiled, budget: Budget, started: float) -> Compiled:
+    """The same with what bounds every schedule of the model, where time is left for that.
+
+    Args:
+        compiled: a plan of a model.
+        budget: of the job.
+        started: `time.monotonic()` value when the job began.
+    """
+    if compiled.interrupted:
+        return replace(compiled, unbounded="interrupted")
+    bounded = with_schedule_bounds(compiled, budget)
+    return replace(bounded, total_s=time.monotonic() - started)

@@ -1,6 +1,6 @@
 """The driver's result: a verified plan with everything that is known about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ullage.compiler.common.units import CLOSED, objective_text, percent_above
 from ullage.compiler.driver.anytime import Improvement
@@ -115,6 +115,10 @@ class Compiled:
     graph: Graph | None = None
     schedule_bounds: ScheduleBounds | None = None
     unbounded: str = ""
+
+    def noted(self, note: str) -> "Compiled":
+        """The same with another note in its plan."""
+        return replace(self, plan=replace(self.plan, notes=(*self.plan.notes, note)))
 
     def __repr__(self) -> str:
         """One line, in the words of the terminal."""

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 POLL_S = 0.05
 # Names of the LP solvers of OR-Tools that can be chosen.
 SOLVERS = ("glop", "highs", "pdlp")
+# The first of them, and what is asked where nothing is said.
+GLOP = SOLVERS[0]
 # Name of GLOP by its dual simplex method, the program as it stands: where presolving or the primal
 # method gets stuck in rounding errors, this may not.
 GLOP_DUAL = "glop-dual"

@@ -23,6 +23,8 @@ PARTS = 6
 # Work of an operator beyond which it is not run.
 MOST_MACS = 120_000_000
 MOST_BYTES = 20_000_000
+# Elements of an initializer that may be a constant of an operator, not one of its operands.
+MOST_CONSTANT = 4096
 
 
 @dataclass
@@ -105,7 +107,7 @@ def model_findings(imported: Imported, parts: int) -> SuiteFindings:
     not drawn.
     """
     found = SuiteFindings()
-    kernels = Kernels(imported.proto, imported.scope, {})
+    kernels = Kernels(imported.proto, imported.scope, _constants(imported))
     seen: set[object] = set()
     values, known = imported.graph.values, imported.scope.arrays
     for operator in imported.graph.operators:
@@ -136,6 +138,16 @@ def model_findings(imported: Imported, parts: int) -> SuiteFindings:
         ready = Bench(imported, kernels, {**drawn, **made})
         _examine(imported.graph.name, ready, operator, found, parts)
     return found
+
+
+def _constants(imported: Imported) -> dict[str, NDArray[np.generic]]:
+    """Initializers of some thousand elements, as scales by channel are: nodes may need them."""
+    types = imported.scope.types
+    return {
+        tensor.name: drawn_values(types[tensor.name].shape, types[tensor.name].dtype)
+        for tensor in imported.proto.graph.initializer
+        if tensor.name not in imported.scope.arrays and types[tensor.name].elements <= MOST_CONSTANT
+    }
 
 
 def drawn_values(shape: tuple[int, ...], dtype: str) -> NDArray[np.generic]:

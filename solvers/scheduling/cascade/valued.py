@@ -22,6 +22,7 @@ from ullage.hwmodels.bounds import live_bytes_by_step
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
+from ullage.solvers.lp.named_basis import NamedBasis
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
@@ -43,6 +44,9 @@ PART_PRICE = 3e-6
 # Where operands must be in the fastest tier, parts read many cells of what others make along other
 # axes: that is what the linear program of a plan takes time for. So many accesses count as a part.
 ACCESSES_PER_PART = 12
+# Accesses from which on a coarse program is long: it takes seconds to solve, so that the next one
+# starts from its basis, and is not solved on the finer axis, which takes several times as long.
+LONG_ACCESSES = 5000
 # Name of schedules that this room chooses.
 CASCADE = "cascade"
 
@@ -167,6 +171,7 @@ class Judge:
         self.task, self.facts = task, facts
         self._profiles: Profiles | None = None
         self._fine: Profiles | None = None
+        self._long = np.inf, NamedBasis({}, {})  # the least value of long programs, its basis
         if facts.fitting_bytes is not None:
             self._profiles = Profiles(facts, task.target, task.aliases, EVERY_STEP)
         elif not task.target.dma_steps.between:
@@ -191,15 +196,20 @@ class Judge:
 
         Args:
             cascades: the groups.
-            fine: on a finer axis of time, which takes some times as long.
+            fine: on a finer axis of time, which takes some times as long; not where the coarse one
+                has thousands of accesses.
         """
         task, groups = self.task, tuple(cascades)
         if task.budget.is_over():
             return None
         if self._profiles is None:
             return self._value_exactly(groups)
-        profiles = self._fine if fine and self._fine is not None else self._profiles
-        program = None if runs_thrice(groups) else coarse_program(profiles, groups)
+        if runs_thrice(groups):
+            return None
+        program = coarse_program(self._profiles, groups)
+        is_long = program is not None and program.accesses > LONG_ACCESSES
+        if fine and self._fine is not None and not is_long:
+            program = coarse_program(self._fine, groups)
         if program is None:
             return None
         parts = program.parts
@@ -207,6 +217,8 @@ class Judge:
             parts = max(parts, program.accesses // ACCESSES_PER_PART)
         if task.most_parts is not None and parts > task.most_parts:
             return None
+        # Long ones of the whole order are mostly those of the best so far, and so is their basis.
+        is_warm = is_long and groups[-1].last - groups[0].first == len(self.facts.order)
         found = coarse_value(
             program,
             task.target,
@@ -215,10 +227,13 @@ class Judge:
             steady_state=task.steady_state,
             limit_s=task.limit_s,
             weights_apart=task.weights_apart,
+            start=self._long[1] if is_warm else None,
         )
         if found is None:
             return None
         value = found.value
+        if found.basis is not None and value < self._long[0]:
+            self._long = value, found.basis
         if task.limit_s is not None:  # a memory is no smaller than what is live in the plan's steps
             live = self._live_bytes(groups)
             if live is None:

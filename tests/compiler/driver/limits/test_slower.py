@@ -7,10 +7,9 @@ import pytest
 
 from tests.support.tiled_models import heavy_end, residual_network, saved
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.driver import compile as compile_driver
 from ullage.compiler.driver.bounding import NO_SIZE
 from ullage.compiler.driver.compile import compile_model, compile_problem, prepare
-from ullage.compiler.driver.limits import slower
+from ullage.compiler.driver.limits import near_fastest, slower
 from ullage.compiler.driver.limits.slower import for_best_latency
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
@@ -112,7 +111,9 @@ def test_a_report_has_the_rows_of_the_run(
         assert again.limit == compiled.limit
         assert again.schedule_bounds == compiled.schedule_bounds
         rows, later = (summary_rows(one, summarise(one)) for one in (compiled, again))
-        assert [row for row in later if row[0] != "claimed bound"] == rows
+        # Why there is no bound may be the time, which a report has.
+        without = [[row for row in r if not row[1].startswith("no bound: ")] for r in (rows, later)]
+        assert [row for row in without[1] if row[0] != "claimed bound"] == without[0]
         assert "latency limit" in dict(rows)
         is_missing = dict(rows)["every schedule"].startswith("no bound: ")
         assert is_missing == (compiled is not bounded)
@@ -259,7 +260,7 @@ def poor_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     def first(options: CompileOptions) -> CompileOptions:
         return replace(for_best_latency(options), solver="all-slow")
 
-    monkeypatch.setattr(compile_driver, "for_best_latency", first)
+    monkeypatch.setattr(near_fastest, "for_best_latency", first)
 
 
 @pytest.mark.usefixtures("poor_reference")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +21,12 @@ from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
+from ullage.solvers.lp.program import FrozenProgram, LpSolution
+from ullage.solvers.lp.solve import solve_lp
 from ullage.solvers.run import run_solver
+from ullage.solvers.scheduling.cascade import coarse as coarse_module
 from ullage.solvers.scheduling.cascade import profile
+from ullage.solvers.scheduling.cascade import valued as valued_module
 from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
 from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
@@ -137,6 +142,29 @@ def test_blocks_compute_as_long_as_the_steps_of_the_plan(chip: str, measured: bo
     assert program is not None
     steps_s = compute_seconds(task.problem_of(schedule))[0].sum()
     assert program.compute_s.sum() == pytest.approx(steps_s)
+
+
+def test_long_programs_start_from_one_another_and_say_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Values do not depend on where the solver starts, and it does start from a basis."""
+    task = task_of(load_target("edge-npu").with_fast_memory(4096))
+    facts = facts_of(task)
+    groups = [random_groups(facts, task, Random(seed)) for seed in range(6)]
+    groups += [*groups[:3]]  # these are known: all of their rows are
+    cold = [valued.value for valued in map(Judge(task, facts).value, groups) if valued]
+    starts: list[bool] = []
+
+    def solve(program: FrozenProgram, **options: Any) -> LpSolution | None:
+        starts.append(options["start"] is not None)
+        return solve_lp(program, **options)
+
+    monkeypatch.setattr(valued_module, "LONG_ACCESSES", 0)
+    monkeypatch.setattr(coarse_module, "solve_lp", solve)
+    warm = [valued.value for valued in map(Judge(task, facts).value, groups) if valued]
+    assert warm == pytest.approx(cold, rel=1e-7)
+    assert not starts[0]
+    assert any(starts)
 
 
 def test_few_blocks_say_nearly_the_same() -> None:
