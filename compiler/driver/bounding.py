@@ -33,8 +33,8 @@ EVERY_SCHEDULE_S = 10.0
 NO_TIME = "no time was left"
 # ... and where it was worked out and says nothing: it excludes no size of the memory.
 NO_SIZE = "what is proven of the latency is within the limit, whatever the size of the fast memory"
-# What `fluid` calls its bounds.
-FLUID = "fluid-lp"
+# What `fluid` calls its bounds (the second one: with whole set-ups and rows).
+FLUID = ("fluid-lp", "fluid-whole")
 
 
 def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
@@ -48,7 +48,7 @@ def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
     """
     known = best_bound(plan)
     gap = gap_of(value, known)
-    if plan.bound_source == FLUID or (gap is not None and gap <= OPTIMAL_GAP):
+    if plan.bound_source in FLUID or (gap is not None and gap <= OPTIMAL_GAP):
         return plan
     if len(plan.problem.steps) > MOST_STEPS:
         return plan

@@ -214,7 +214,7 @@ def _bounds_by_order(outcomes: Sequence[Compiled], objective: str) -> Bounds:
         plans = [outcome for outcome in outcomes if _order(outcome) == order]
         judged = [_judged(outcome, objective, bound) for outcome in plans]
         lowest = min(judged, key=lambda compiled: compiled.value)
-        if bound.source != FLUID and not any(c.bound.source == FLUID for c in plans):
+        if bound.source not in FLUID and not any(c.bound.source in FLUID for c in plans):
             improved = with_best_bound(lowest.plan, lowest.value, Budget())
             bounds[order] = best_bound(improved)
     return bounds

@@ -262,7 +262,11 @@ def _decided(
         return [_grain(problem, item, aligned=divides) for item in items]
 
     slices, requests = cut_slices(
-        relaxation.fluid, relaxation.solution, axis.segments, grains_of(segments)
+        relaxation.fluid,
+        relaxation.solution,
+        axis.segments,
+        grains_of(segments),
+        relaxation.moved,
     )
     slices = tuple(axis.long_segment(item) for item in slices)
     requests = [axis.long_request(request) for request in requests]

@@ -26,6 +26,10 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.diving import dive
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
+from ullage.solvers.fluid.two_tier.whole_transfers import (
+    is_timed_everywhere,
+    with_whole_transfers,
+)
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.paths.greedy import brings_operands
 from ullage.solvers.paths.home_plan import home_assignment
@@ -43,7 +47,9 @@ PIECES_GAP = 1e-3
 NEVER_FALLBACK_STEPS = 2000
 # The same of programs of parts: packing their many short residencies takes ten times as long.
 NEVER_FALLBACK_PARTS = 300
-# A plan in steady state further above its bound is made again of fractions nearer to plans.
+# A plan further above its bound is made again of fractions with whole set-ups and rows; ...
+WHOLE_GAP = 1e-3
+# ... and, in steady state, one that is still further away of fractions that are nearly whole.
 DIVE_GAP = 2e-3
 # Share of the time left after it for the program over all tiers.
 TIERS_SHARE = 0.6
@@ -122,7 +128,7 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )
-    solution = _dived_plan(direct, relaxation, options, budget)
+    solution, relaxation = _improved_plan(direct, relaxation, options, budget)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
     notes = solution.notes
@@ -130,27 +136,44 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
     if proved_by != options.lp_solver:
         wanted = options.lp_solver
         notes += (f"fluid: {wanted} found no optimum of the last linear program, {proved_by} did",)
-    bound = None if relaxation.bound is None else Bound(relaxation.bound, "fluid-lp")
+    bound = None if relaxation.bound is None else Bound(relaxation.bound, relaxation.proved_by)
     prices = _prices(relaxation) if direct.problem.objective == "latency" else ()
     return replace(solution, bound=bound, shadow_prices=prices, notes=notes)
 
 
-def _dived_plan(
+def _improved_plan(
     direct: Direct, relaxation: Relaxation, options: FluidOptions, budget: Budget
-) -> Solution:
-    """The plan of the LP's fractions; in steady state of those brought near to plans, if better."""
-    solution = rounded_plan(direct, relaxation, options, budget)
-    bound = relaxation.bound
-    if not direct.problem.steady_state or bound is None:
-        return solution
-    if value_of(solution.assignment) <= bound * (1 + DIVE_GAP) or budget.is_over():
-        return solution
-    budget.on_improvement(value_of(solution.assignment))
-    fixed = dive(relaxation, options, budget)
-    if fixed is None:
-        return solution
-    other = rounded_plan(direct, fixed, options, budget)
-    return min(solution, other, key=lambda found: value_of(found.assignment))
+) -> tuple[Solution, Relaxation]:
+    """The plan of the LP's fractions, or that of fractions nearer to plans, and what bounds it.
+
+    These are of the program with whole set-ups and rows; where that is too long, in steady state,
+    of the LP with fractions fixed that are nearly whole.
+    """
+    best = rounded_plan(direct, relaxation, options, budget)
+    proves = is_timed_everywhere(relaxation, value_of(best.assignment))
+    for spare in (False, True) if proves else (True,):  # with room to spare nothing is proven
+        value, bound = value_of(best.assignment), relaxation.bound
+        if bound is None or value <= bound * (1 + WHOLE_GAP) or budget.is_over():
+            return best, relaxation
+        budget.on_improvement(value)
+        nearer = with_whole_transfers(relaxation, value, budget, spare=spare)
+        if nearer is None:
+            break
+        relaxation = replace(relaxation, bound=nearer.bound, proved_by=nearer.proved_by)
+        best = _better_of(best, rounded_plan(direct, nearer, options, budget))
+    value, bound = value_of(best.assignment), relaxation.bound
+    far = bound is not None and value > bound * (1 + DIVE_GAP)
+    fixed = None
+    if far and direct.problem.steady_state and not budget.is_over():
+        fixed = dive(relaxation, options, budget)
+    if fixed is not None:
+        best = _better_of(best, rounded_plan(direct, fixed, options, budget))
+    return best, relaxation
+
+
+def _better_of(one: Solution, other: Solution) -> Solution:
+    """The solution of less value; of equals the first."""
+    return min(one, other, key=lambda found: value_of(found.assignment))
 
 
 def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget) -> Solution:

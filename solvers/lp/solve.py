@@ -62,7 +62,7 @@ def solve_lp(
     Raises:
         NoSolutionError: the solver says that there is none, and that may be.
     """
-    message = _model(program), _start(start, len(program.cost))
+    message = model_message(program), _start(start, len(program.cost))
     devex = start is not None and len(program.row_low) >= DEVEX_ROWS
     answer = _solve_all([message], solver, time_limit_s, devex=devex)[0]
     if may_be_infeasible and _is_infeasible(answer):
@@ -133,7 +133,7 @@ def solve_lps(
         The optimum of each; None, with the reason logged, when the solver found none in time (or in
         its arithmetic: our programs are feasible and bounded by construction).
     """
-    messages = [(_model(program), _start(None, 0)) for program in programs]
+    messages = [(model_message(program), _start(None, 0)) for program in programs]
     answers = _solve_all(messages, solver, time_limit_s)
     return [
         _solution(program, answer, solver, with_basis=False)
@@ -192,7 +192,7 @@ def _solve_all(
     return [future.result() for future in futures]
 
 
-def _model(program: FrozenProgram) -> Any:  # noqa: ANN401 - MathOpt's message
+def model_message(program: FrozenProgram) -> Any:  # noqa: ANN401 - MathOpt's message
     """A program as MathOpt's model message."""
     from ortools.math_opt import model_pb2
 
@@ -255,18 +255,18 @@ def _solution(
     if not (optimum.HasField("primal_solution") and optimum.HasField("dual_solution")):
         return None
     variables, rows = len(program.cost), len(program.row_low)
-    values = _scattered(optimum.primal_solution.variable_values, variables)
-    duals = _scattered(optimum.dual_solution.dual_values, rows)
+    values = scattered(optimum.primal_solution.variable_values, variables)
+    duals = scattered(optimum.dual_solution.dual_values, rows)
     basis = None
     if with_basis and len(optimum.basis.variable_status.ids) == variables:
         basis = Basis(
-            _scattered(optimum.basis.variable_status, variables).astype(np.int64),
-            _scattered(optimum.basis.constraint_status, rows).astype(np.int64),
+            scattered(optimum.basis.variable_status, variables).astype(np.int64),
+            scattered(optimum.basis.constraint_status, rows).astype(np.int64),
         )
     return LpSolution(values, duals, float(program.cost @ values), basis, solver)
 
 
-def _scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401
+def scattered(vector: Any, size: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:  # noqa: ANN401
     """MathOpt's sparse vector as an array of `size` numbers."""
     dense = np.zeros(size)
     dense[np.array(vector.ids, dtype=np.int64)] = np.array(vector.values, dtype=np.float64)

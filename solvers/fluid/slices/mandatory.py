@@ -129,7 +129,7 @@ def _accept_late(state: SlicedResidencyState, request: SliceRequest) -> None:
         if begin >= 0:
             begin = max(begin, state.free_from(asked.slice, asked.first))
             begin = earliest_fit(state, asked.slice, begin, use)
-            if begin < use and accept_one(state, replace(asked, fill=begin)):
+            if begin < use and accept_one(state, replace(asked, fill=begin, moves=())):
                 continue
         if asked.first == asked.last:
             continue
@@ -141,5 +141,5 @@ def _accept_late(state: SlicedResidencyState, request: SliceRequest) -> None:
         if not segment.accesses[behind].reads:
             continue
         fetched = segment.accesses[behind - 1].step + 1
-        waiting.append(replace(asked, first=behind, fill=fetched))
+        waiting.append(replace(asked, first=behind, fill=fetched, moves=()))
         waiting.append(replace(asked, last=behind - 1, spill=-1))

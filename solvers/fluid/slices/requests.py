@@ -24,12 +24,14 @@ def accept_linked(state: SlicedResidencyState, requests: Sequence[SliceRequest])
         return False
     for request in requests:
         begin, end = spans_of(state, request)[0]
-        fill = ((request.fill, segment.size_bytes),) if request.fill >= 0 else ()
-        residency = SegmentResidency(number, begin, begin + 1 if fill else begin, end, fill)
+        moves = request.fill_of(segment.size_bytes)
+        fill = moves if request.fill >= 0 else ()
+        ready = fill[-1][0] + 1 if fill else begin
+        residency = SegmentResidency(number, begin, ready, end, fill)
         state.add(number, request.first, request.last, residency)
         if request.tail >= 0:  # a residency without accesses, for the next inference
-            after, moves = len(segment.accesses), ((request.tail, segment.size_bytes),)
-            tail = SegmentResidency(number, request.tail, request.tail + 1, state.steps, moves)
+            after, ready = len(segment.accesses), moves[-1][0] + 1
+            tail = SegmentResidency(number, request.tail, ready, state.steps, moves)
             state.add(number, after, after - 1, tail)
     return True
 
@@ -57,12 +59,13 @@ def accept_one(state: ResidencyState, request: SliceRequest) -> bool:
     """Add one requested residency, with a spill where it needs one, if it fits; whether it does."""
     segment = state.segments[request.slice]
     start, end = spans_of(state, request)[0]
-    fill = ((request.fill, segment.size_bytes),) if request.fill >= 0 else ()
+    fill = request.fill_of(segment.size_bytes)
     if fill and request.fill < state.free_from(request.slice, request.first):
         return False
     if excess_bytes(state, request.slice, (start, end)) > 0:
         return False
-    residency = SegmentResidency(request.slice, start, start + 1 if fill else start, end, fill)
+    ready = fill[-1][0] + 1 if fill else start
+    residency = SegmentResidency(request.slice, start, ready, end, fill)
     if state.needs_spill(request.slice, request.first, request.last):
         spilled = _spilled_as_requested(state, request, residency) or _spilled(
             state, request, residency

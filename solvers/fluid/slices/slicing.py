@@ -42,6 +42,7 @@ def cut_slices(
     solution: LpSolution,
     segments: Sequence[Segment],
     grains_bytes: Sequence[int],
+    moved: Floats | None = None,
 ) -> tuple[tuple[Segment, ...], list[SliceRequest]]:
     """Cut segments into slices (segments themselves) and say which residencies the LP asks for.
 
@@ -50,6 +51,8 @@ def cut_slices(
         solution: its optimum.
         segments: the segments it was built from.
         grains_bytes: for each segment, cuts lie at multiples of it inside the buffer; 0: no cuts.
+        moved: (n,) values with what moves in each step, where those of the solution say what
+            transfers begin with; None where all moves in the step in which its transfer begins.
     """
     gaps: dict[int, dict[int, Gap]] = {}
     for gap in fluid.gaps:
@@ -71,6 +74,7 @@ def cut_slices(
             solution.values,
             grains_bytes[index],
             fluid.builder.steps,
+            moved,
         )
         for begin, end in pairwise(levels.cuts(segment)):
             slices.append(slice_of(segment, begin, end))
@@ -86,6 +90,7 @@ def _levels_of(
     values: Floats,
     grain_bytes: int,
     steps: int,
+    moved: Floats | None,
 ) -> "_Levels":
     """Turn the LP's fractions into byte positions inside the buffer, at legal cuts."""
     low, high, size = segment.start_byte, segment.end_byte, segment.size_bytes
@@ -101,6 +106,7 @@ def _levels_of(
     here = [position(f) for f in fractions]
     kept: dict[int, int] = {}
     profile: dict[int, list[tuple[int, int]]] = {}  # access -> (step, position), ascending
+    moves: dict[int, list[tuple[int, float]]] = {}
     for access, gap in gaps.items():
         kept[access] = position(values[gap.kept]) if gap.kept >= 0 else low
         if access or gap.wraps:
@@ -108,6 +114,9 @@ def _levels_of(
         level = kept[access]
         start = values[gap.kept] if gap.kept >= 0 else 0.0
         arrived = (np.cumsum(values[gap.moved]) + start).tolist()
+        if moved is not None:
+            until = low + size * (np.cumsum(moved[gap.moved]) + start)
+            moves[access] = list(zip(gap.steps.tolist(), until.tolist(), strict=True))
         for step, fraction in zip(gap.steps.tolist(), arrived, strict=True):
             reached = position(fraction)
             if reached > level:
@@ -120,7 +129,7 @@ def _levels_of(
         for write, gaps_of_write in spills.items()
     }
     wraps = 0 in gaps and gaps[0].wraps
-    return _Levels(here, kept, profile, spilled, wraps=wraps, steps=steps)
+    return _Levels(here, kept, profile, spilled, moves, wraps=wraps, steps=steps)
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,8 @@ class _Levels:
         kept: access -> position through the gap before it.
         profile: access -> (step, position from then on) in the gap before it, ascending.
         spilled: writing access -> (step, position above which all is at home after it).
+        moves: access -> (step, position up to which all has moved by its end) in the gap before it,
+            ascending; none where all moves when its transfer begins.
         wraps: whether the gap before the first access begins in the inference before.
         steps: T.
     """
@@ -140,6 +151,7 @@ class _Levels:
     kept: dict[int, int]
     profile: dict[int, list[tuple[int, int]]]
     spilled: dict[int, list[tuple[int, int]]]
+    moves: dict[int, list[tuple[int, float]]]
     wraps: bool
     steps: int
 
@@ -149,6 +161,25 @@ class _Levels:
         for moves in (*self.profile.values(), *self.spilled.values()):
             positions.update(at for _, at in moves)
         return sorted(positions)
+
+    def moves_of(
+        self, access: int, fill: int, begin: int, end: int
+    ) -> tuple[tuple[int, float], ...]:
+        """(step modulo T, bytes) of the slice [begin, end), whose transfer begins in step `fill`.
+
+        No transfer goes on from one inference into the next.
+        """
+        weights: dict[int, float] = {}
+        before = -np.inf
+        listed = self.moves.get(access, ())
+        for number, (step, until) in enumerate(listed):
+            up_to = np.inf if number + 1 == len(listed) else until
+            part = min(end, up_to) - max(begin, before)
+            before = max(before, up_to)
+            if part > 0 and (step < 0) == (fill < 0):
+                at = max(step, fill) % self.steps
+                weights[at] = weights.get(at, 0.0) + part
+        return tuple(sorted(weights.items()))
 
 
 def _requests_of(
@@ -175,9 +206,9 @@ def _requests_of(
                 early = fills[0] < 0
                 tail = levels.steps + fills[0] if early else -1
                 fill = -1 if early else fills[0]
-                requests.append(
-                    SliceRequest(number, access, access, fill, is_loop_carried=early, tail=tail)
-                )
+                moves = levels.moves_of(access, fills[0], begin, end)
+                request = SliceRequest(number, access, access, fill, tail=tail, moves=moves)
+                requests.append(replace(request, is_loop_carried=early))
         else:
             requests.append(SliceRequest(number, access, access, -1))
     if (

@@ -206,6 +206,8 @@ class SliceRequest:
         is_loop_carried: it is there from the first step on, because the inference before left it.
         is_left: it remains to the end of the inference, for the next one.
         tail: step in which it is fetched at the end of the inference before; -1: it is not.
+        moves: (step, weight) of the moves of its transfer, which begins in `fill`, or `tail`: bytes
+            in the ratio of the weights; none: all move in that step.
     """
 
     slice: int
@@ -216,3 +218,26 @@ class SliceRequest:
     is_loop_carried: bool = False
     is_left: bool = False
     tail: int = -1
+    moves: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def begin(self) -> int:
+        """Step in which its transfer begins; -1 where there is none."""
+        return self.tail if self.tail >= 0 else self.fill
+
+    def fill_of(self, size_bytes: int) -> tuple[tuple[int, int], ...]:
+        """(step, bytes) of the moves of the transfer of a slice; none where there is none."""
+        if self.begin < 0:
+            return ()
+        total = sum(weight for _, weight in self.moves)
+        if len(self.moves) < 2 or size_bytes < len(self.moves) or total <= 0:
+            return ((self.begin, size_bytes),)
+        moved = {self.begin: 1}  # the step that sets the link up moves something
+        done, weights = 1, 0.0
+        for step, weight in self.moves:
+            weights += weight
+            until = max(done, min(size_bytes, round(size_bytes * weights / total)))
+            if until > done:
+                moved[step] = moved.get(step, 0) + until - done
+            done = until
+        return tuple(sorted(moved.items()))

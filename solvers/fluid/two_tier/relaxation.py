@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import TimeLimitError
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import mac_energy_j, overhead_seconds
@@ -58,6 +59,9 @@ class Relaxation:
         rounds: number of solves, with windows opened in between.
         axis: the problem and its segments in the program's steps.
         windows: which moves the program knows.
+        moved: (n,) values with what moves in each step, where those of `solution` say in which step
+            the transfer begins that moves it; None where that is the same.
+        proved_by: name of what proved the bound.
     """
 
     fluid: FluidProgram
@@ -66,6 +70,8 @@ class Relaxation:
     rounds: int
     axis: TimeAxis
     windows: Windows
+    moved: Floats | None = None
+    proved_by: str = "fluid-lp"
 
 
 def relax(
@@ -258,8 +264,18 @@ def _bound(fluid: FluidProgram, solution: LpSolution, shortfall: float, problem:
     `shortfall` bounds what closed windows are worth. Latency: the program also pays for bytes
     through the slow ports, at most the share TIE_BREAK of the latency.
     """
+    return bound_of(fluid, safe_bound(fluid.program, solution.duals) - shortfall, problem)
+
+
+def bound_of(fluid: FluidProgram, value: float, problem: Problem) -> float:
+    """Lower bound of the objective, in its unit, where no point of the program costs less.
+
+    Args:
+        fluid: the program.
+        value: what a point of it costs at least.
+        problem: the problem, in the program's steps.
+    """
     builder = fluid.builder
-    value = safe_bound(fluid.program, solution.duals) - shortfall
     if builder.objective == "latency":
         value += builder.tie_constant
         value /= 1.0 + TIE_BREAK

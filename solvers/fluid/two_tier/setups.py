@@ -17,6 +17,7 @@ come. Every plan gives a point of these rows, so the optimum stays a lower bound
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -49,11 +50,29 @@ def setups_matter(problem: Problem, segments: Sequence[Segment], reference: floa
     return total_s > SMALL * reference
 
 
+@dataclass(frozen=True)
+class Store:
+    """Set-ups that a row asks for of a segment that is stored home, or fetched, if not all is kept.
+
+    Attributes:
+        buffer: of the segment.
+        row: the row.
+        share: set-up of the whole segment, in units.
+        kept: variable of the fraction that is kept to the last use.
+    """
+
+    buffer: int
+    row: int
+    share: float
+    kept: int
+
+
 class Setups:
     """The set-ups of a program's links, with the rows about them.
 
     Attributes:
         arrivals: home tier -> (T,) rows: set-ups done no later than what arrives.
+        stores: what is asked for of segments that need not be stored.
     """
 
     def __init__(
@@ -74,6 +93,7 @@ class Setups:
         self._problem, self._lp, self._unit, self._link_rows = problem, lp, unit, link_rows
         self._fastest = problem.target.fastest.name
         self.arrivals: dict[str, Ints] = {}
+        self.stores: list[Store] = []
         for link in problem.target.links:
             if link.destination == self._fastest and link.setup_s > 0:
                 rows = link_rows[link.source, link.destination]
@@ -137,5 +157,7 @@ class Setups:
                 behind = steps - 2 - write
                 asked[behind] += share
                 if kept >= 0:
-                    self._lp.add_entry(int(balance[behind]), kept, share)
+                    row = int(balance[behind])
+                    self._lp.add_entry(row, kept, share)
+                    self.stores.append(Store(segment.buffer, row, share, kept))
             self._lp.raise_rows(balance, asked)

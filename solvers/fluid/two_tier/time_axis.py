@@ -55,6 +55,7 @@ class TimeAxis:
             fill=int(last[request.fill]) if request.fill >= 0 else -1,
             spill=int(first[request.spill]) if request.spill >= 0 else -1,
             tail=int(last[request.tail]) if request.tail >= 0 else -1,
+            moves=tuple((int(last[step]), weight) for step, weight in request.moves),
         )
 
     def long_segment(self, segment: Segment) -> Segment:
