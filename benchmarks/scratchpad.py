@@ -47,6 +47,7 @@ from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.solvers.registry import find_solver
 from ullage.solvers.state.segments import segments_of
 
 NAME = "scratchpad"
@@ -114,6 +115,8 @@ def main() -> None:
     if (given.keep or given.missing) and stored.is_file():
         rows = [row for row in json.loads(stored.read_text()) if "fluid CPU s" in row]
     files = files_of(given.models)
+    for solver in {*given.solvers.split(","), *SOLVERS, "all-slow"}:
+        find_solver(solver)  # its modules are loaded once, not in every process
     for file in files:
         if wanted and file.stem not in wanted:
             continue

@@ -10,6 +10,9 @@ and starts once, so that slices which differ only in when they move save set-ups
 What is joined takes the space of all from the first move on, and is ready after the last. Over a
 chain of links nothing moves on before all is there, so what is joined on one link may have to wait
 for the next: those that would move on sooner are put off to that step, if they may.
+
+Slices that must stay two may still leave home together, in the steps of one of them, and go on
+apart: that is one transfer on the first link, and one set-up.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,9 @@ from ullage.solvers.paths.column import column_of
 from ullage.solvers.paths.network import LiveRange, TierNetwork
 from ullage.solvers.paths.paths import END, READY, SOURCE, START, Path, is_exact
 from ullage.solvers.paths.slices import Ledger, Slice, Slicer, part_of
+
+# Seconds that are no gain: less than the rounding of sums of them.
+SAME_S = 1e-15
 
 
 def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
@@ -41,6 +47,11 @@ def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
             near = items[low : number + 3]
             better = _better(network, slicer.ledger, busy_s, live_range, near, number - low)
             if better is None:
+                pair = _aligned(network, slicer.ledger, busy_s, live_range, near, number - low)
+                if pair is not None:
+                    _charge(network, busy_s, near, -1.0)
+                    items[number : number + 2] = pair
+                    _charge(network, busy_s, items[low : number + 3], 1.0)
                 number += 1
             else:
                 _charge(network, busy_s, near, -1.0)
@@ -77,6 +88,68 @@ def _better(
     for item in (one, two) if best is None else (best,):
         ledger.book(item)
     return best
+
+
+def _aligned(
+    network: TierNetwork,
+    ledger: Ledger,
+    busy_s: Floats,
+    live_range: LiveRange,
+    items: Sequence[Slice],
+    number: int,
+) -> list[Slice] | None:
+    """Two neighbours whose first moves share a transfer, booked; None if that costs as much.
+
+    One of them leaves home in the steps of the other, and goes on as before.
+    """
+    pair = items[number : number + 2]
+    best, least = None, 0.0
+    for at in (0, 1):
+        moved, other = pair[at], pair[1 - at]
+        ledger.book(moved, -1)
+        together = _leaving_with(live_range, moved, other)
+        if together is not None and ledger.fits(together):
+            both = [together, other] if at == 0 else [other, together]
+            after = [*items[:number], *both, *items[number + 2 :]]
+            cost = _added_s(network, busy_s, items, after)
+            if cost < least - SAME_S:
+                best, least = (at, together, both), cost
+        ledger.book(moved)
+    if best is None:
+        return None
+    at, together, both = best
+    ledger.book(pair[at], -1)
+    ledger.book(together)
+    return both
+
+
+def _leaving_with(live_range: LiveRange, moved: Slice, other: Slice) -> Slice | None:
+    """A slice that leaves home in the steps in which a neighbour does; None where it may not."""
+    rows, theirs = moved.path.residencies, other.path.residencies
+    ways = _first_moves(rows), _first_moves(theirs)
+    if len(ways[0]) != 1 or len(ways[1]) != 1 or moved.path.loop_carried:
+        return None
+    (row,), (their,) = ways
+    if (rows[row, [0, SOURCE]] != theirs[their, [0, SOURCE]]).any():
+        return None
+    moves = other.moves_into(their)
+    if moves == moved.moves_into(row) or len(moved.moving) > 1 or len(moves) > 1:
+        return None
+    changed = rows.copy()
+    step = moves[0][0]
+    changed[row, START], changed[row, READY] = step, step + 1
+    path = Path(changed, moved.path.served)
+    if changed[row, END] <= step + 1 or not is_exact(live_range, path):
+        return None
+    if not _is_consistent(live_range, path, changed[:, START]):
+        return None
+    return replace(moved, path=path)
+
+
+def _first_moves(rows: Ints) -> list[int]:
+    """Rows of a path into which bytes move from where they are at the beginning."""
+    home = set(rows[rows[:, SOURCE] < 0, 0].tolist())
+    return [at for at, source in enumerate(rows[:, SOURCE].tolist()) if source in home]
 
 
 def _busy_seconds(network: TierNetwork, slicer: Slicer) -> Floats:

@@ -45,7 +45,7 @@ MOST_GAPS = 1000
 # Share of a known plan's time that a row takes to move from which on rows are whole.
 COARSE = 2e-4
 # Nodes of the search tree, seconds, and share of the time left that the solver has.
-NODES, SECONDS, SHARE = 2000, 10.0, 0.4
+NODES, SECONDS, SHARE = 2000, 20.0, 0.6
 # Fractions that differ by less are equal.
 SAME = 1e-7
 
