@@ -107,9 +107,18 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     sets = search.run()
     best = _ranked(task, facts, sets, budget)
     schedule = schedule_of(facts, best)
-    if all(part.copy == 0 for part in schedule.parts):
+    if all(part.copy == 0 for part in schedule.parts) or not _is_legal(task, schedule):
         schedule = whole
     return RecomputeResult(schedule, best, search.valued, budget.is_over())
+
+
+def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:
+    """Whether every part finds what it reads, by symbolic execution."""
+    try:
+        task.problem_of(schedule)
+    except UsageError:
+        return False
+    return True
 
 
 def _ranked(

@@ -120,3 +120,8 @@ def test_too_many_repetitions_are_worth_nothing(monkeypatch: pytest.MonkeyPatch)
     surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
     assert surrogate.value(surrogate.flags_of(facts.gaps)) == np.inf
     assert surrogate.value(surrogate.flags_of(())) < np.inf
+
+
+def test_a_schedule_that_is_not_legal_is_not_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_is_legal", lambda *_: False)
+    assert recompute(task_of(chip_for(5)), Budget()).schedule.is_whole
