@@ -13,9 +13,9 @@ on `edge-npu`: the latency of plans
 
 beside what no schedule falls below, whatever its order, parts and repetitions. All plans are
 verified. Seconds are the processor's, of the whole job of `joint`, plan without recomputation
-included.
+included; the limit of the clock is wide, so that other work on the machine costs no quality.
 
-Run: python benchmarks/recomputation.py [--graphs a,b] [--seconds 10]
+Run: python benchmarks/recomputation.py [--graphs a,b] [--seconds 120]
 """
 
 import argparse
@@ -72,8 +72,8 @@ COLUMNS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--graphs", default="transformer,resnet18,resnet8")
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--graphs", default="transformer,resnet8,resnet18")
+    parser.add_argument("--seconds", type=float, default=120.0)
     given = parser.parse_args()
     rows: list[list[str]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +166,7 @@ def _planned(
     """Latency of a solver's verified plan; None where it has none in time."""
     problem = whole.problem if schedule is None else _task(whole).problem_of(schedule)
     try:
-        return run_solver(solver, problem, Budget(time.monotonic() + 3 * seconds)).value
+        return run_solver(solver, problem, Budget(time.monotonic() + seconds)).value
     except InfeasibleError:
         return None
 

@@ -31,6 +31,7 @@ def compile_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     order: options.Order = "model",
     schedule: options.Schedule = None,
     recompute: options.Recompute = "off",
+    update: options.Update = None,
     batch: options.Batch = None,
     dims: options.Dims = None,
     family: options.FamilyLoss = None,

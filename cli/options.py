@@ -74,6 +74,14 @@ Recompute = Annotated[
         help="Let operators run again where that beats keeping or moving their results.",
     ),
 ]
+Update = Annotated[
+    str | None,
+    typer.Option(
+        "--update",
+        metavar="last:N|FILE",
+        help="Parameters that a training step updates: the last N, or those named in a file.",
+    ),
+]
 Batch = Annotated[
     int | None,
     typer.Option("--batch", metavar="N", min=1, help="Samples: first dimensions of inputs."),
@@ -220,6 +228,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         order=arguments.get("order", "model"),
         schedule=arguments.get("schedule", "whole"),
         recompute=arguments.get("recompute", "off"),
+        update=arguments.get("update"),
         dims=dims,
         batch=arguments.get("batch"),
         dtype=None if arguments.get("dtype") is None else parse_dtype(arguments["dtype"]),

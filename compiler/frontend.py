@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ullage.compiler.common.clock import check_time
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.importer.joint.update import Updates
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
@@ -48,6 +49,7 @@ class FrontendOptions:
         alias: let values share bytes.
         steady_state: inferences follow one another for ever; weights may remain in any tier from
             one to the next.
+        updates: which parameters of a training step get new values; None: all.
         states: which tensors live from one inference to the next: `IN=OUT`, an input and the output
             after it, or `auto`.
         op_costs: CSV file of compute times of operators, which replace the target's model.
@@ -66,6 +68,7 @@ class FrontendOptions:
     alias: bool = True
     steady_state: bool = False
     states: Sequence[str] = ()
+    updates: Updates | None = None
     op_costs: Path | None = None
     progress: Callable[[str], None] = lambda _: None
 
@@ -216,6 +219,7 @@ def prepare(
         dtype=options.dtype,
         fuse=options.fuse,
         states=tuple(options.states),
+        updates=options.updates,
         deadline=deadline,
     ).for_target(target)
     geometry = None
@@ -291,6 +295,9 @@ def in_order(
         "alias": options.alias,
         "steady_state": options.steady_state,
     }
+    if options.updates is not None:
+        chosen = options.updates
+        described["updates"] = chosen if isinstance(chosen, int) else list(chosen)
     if graph.states:
         described["state"] = [[state.input, state.output] for state in graph.states]
     if schedule is not None and not schedule.is_whole:

@@ -9,6 +9,7 @@ from typing import get_type_hints
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
+from ullage.compiler.importer.joint.update import parse_updates
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
@@ -51,6 +52,8 @@ class CompileOptions:
             `driver.schedules.why_whole` has no objection.
         recompute: `auto`: whole operators run again where that is better than keeping or swapping
             what they made; `off`: each runs once.
+        update: of a training step, which parameters get new values: `last:N`, or a file with their
+            names; None for all.
         dims: values of symbolic dimensions.
         batch: value of symbolic first dimensions.
         dtype: plan floating-point tensors as this type.
@@ -80,6 +83,7 @@ class CompileOptions:
     order: str = DEFAULT_ORDER
     schedule: str | Path | Schedule | None = None
     recompute: str = OFF
+    update: str | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
     batch: int | None = None
     dtype: str | None = None
@@ -118,6 +122,7 @@ class CompileOptions:
             alias=self.alias,
             steady_state=self.steady_state,
             states=self.states,
+            updates=None if self.update is None else parse_updates(self.update),
             op_costs=self.op_costs,
             progress=self.progress,
         )
@@ -308,6 +313,7 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
     for name in (
         "schedule",
         "recompute",
+        "update",
         "dims",
         "batch",
         "dtype",

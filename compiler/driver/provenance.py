@@ -9,6 +9,7 @@ from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
 from ullage.compiler.importer.build import ImportOptions, import_detailed, import_model
 from ullage.compiler.importer.joint.fx_file import is_joint_file
+from ullage.compiler.importer.joint.update import Updates
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Buffer, Program, Step
@@ -71,7 +72,23 @@ def import_options(plan: Plan) -> ImportOptions:
         dtype=None if dtype is None else parse_dtype(dtype),
         fuse=bool(model.get("fuse", True)),
         states=tuple("=".join(pair) for pair in pairs),
+        updates=_updates(model.get("updates")),
     ).for_target(plan.target)
+
+
+def _updates(stated: object) -> Updates | None:
+    """The parameters that a plan says are updated.
+
+    Raises:
+        UsageError: it states something that makes no sense.
+    """
+    if stated is None:
+        return None
+    if type(stated) is int and stated > 0:
+        return stated
+    if isinstance(stated, list) and stated and all(isinstance(name, str) for name in stated):
+        return tuple(stated)
+    raise _odd("updates", stated, "a number of at least 1, or a list of names")
 
 
 def _is_dimension(value: object) -> bool:

@@ -18,6 +18,7 @@ from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.joint.fx_file import import_joint, is_joint_file
+from ullage.compiler.importer.joint.update import Updates, kept_outputs, with_updates
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
@@ -51,6 +52,7 @@ class ImportOptions:
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
         states: which tensors live from one inference to the next: `IN=OUT`, an input and the output
             after it, or `auto`.
+        updates: of a training step, which parameters get new values (`with_updates`); None: all.
         deadline: `time.monotonic()` value at which reading ends, None for never.
     """
 
@@ -63,6 +65,7 @@ class ImportOptions:
     fuse: bool = True
     fuse_pairs: bool = True
     states: tuple[str, ...] = ()
+    updates: Updates | None = None
     deadline: float | None = None
 
     def for_target(self, target: Target) -> "ImportOptions":
@@ -114,7 +117,11 @@ def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
             f"{path}: a joint graph in fx form has no symbolic dimensions: leave --dim and --batch "
             "out"
         )
-    return with_states(import_joint(path, dtype=options.dtype, name=name), options.states)
+    graph = import_joint(path, dtype=options.dtype, name=name)
+    if options.updates is not None:  # gradients that are one of several results go as well
+        outputs = kept_outputs(graph, options.updates)
+        graph = import_joint(path, dtype=options.dtype, name=name, outputs=outputs)
+    return with_states(graph, options.states)
 
 
 def import_detailed(
@@ -199,6 +206,7 @@ def import_detailed(
     graph = with_reach(graph, groups, proto.graph, scope)
     if chosen.scale_dtype is not None:
         graph = _with_scales(graph, biases, chosen.scale_dtype)
+    graph = with_updates(graph, chosen.updates)
     return Imported(with_states(graph, chosen.states), proto, scope)
 
 

@@ -85,6 +85,8 @@ class ModelFields(TypedDict, total=False):
         fuse: fusion groups were formed.
         alias: values may share bytes.
         steady_state: inferences follow one another for ever.
+        updates: of a training step, how many parameters get new values, counted from the last that
+            is read, or their names; absent where all do.
         state: [input, output] of each tensor that lives from one inference to the next; absent
             where there is none.
         schedule: the parts in which the operators run; absent where each runs whole.
@@ -100,6 +102,7 @@ class ModelFields(TypedDict, total=False):
     fuse: bool
     alias: bool
     steady_state: bool
+    updates: int | list[str]
     state: list[list[str]]
     schedule: ScheduleFields
 

@@ -60,7 +60,7 @@ def joint_document() -> dict[str, Any]:
         op("getitem_3", "<built-in function getitem>", "back"),
         op("new_kernel", "aten.sub.Tensor", "kernel", "getitem_3"),
     ]
-    outputs = ["sum_1", "new_kernel", "new_w"]
+    outputs = ["sum_1", "new_kernel", "new_w", "getitem_2"]
     return {"format": "fx-joint-1", "outputs": outputs, "tensors": tensors, "ops": ops}
 
 

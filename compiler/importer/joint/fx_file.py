@@ -10,7 +10,7 @@ An operator writes the tensor of its name. One whose tensor is missing has sever
 a graph is planned and verified, never executed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -45,13 +45,20 @@ def is_joint_file(path: object) -> bool:
     return "ops" in document and "tensors" in document
 
 
-def import_joint(path: Path, *, dtype: str | None = None, name: str = "") -> Graph:
+def import_joint(
+    path: Path,
+    *,
+    dtype: str | None = None,
+    name: str = "",
+    outputs: Sequence[str] | None = None,
+) -> Graph:
     """The graph of a joint training graph in fx form.
 
     Args:
         path: the file.
         dtype: floating-point tensors are planned as this type; None: as they are.
         name: name of the graph, default the file's.
+        outputs: those of its outputs that are needed, default all.
 
     Raises:
         ModelError: the file has another form, or an operator reads what nothing makes.
@@ -60,7 +67,7 @@ def import_joint(path: Path, *, dtype: str | None = None, name: str = "") -> Gra
         document = json_object(read_file(path, MAX_READ_BYTES, ModelError))
     except ValueError as error:
         raise ModelError(f"{path}: no JSON document: {error}") from error
-    return _Reader(document, str(path), dtype).graph(name or path.stem)
+    return _Reader(document, str(path), dtype).graph(name or path.stem, outputs)
 
 
 class _Reader:
@@ -76,18 +83,17 @@ class _Reader:
             if not isinstance(found, list):
                 raise ModelError(f'{where}: a joint graph has a list "{field}"')
 
-    def graph(self, name: str) -> Graph:
+    def graph(self, name: str, needed: Sequence[str] | None) -> Graph:
         """The graph, without operators that no output needs."""
         entries = [self._entry(entry, at) for at, entry in enumerate(self.entries or ())]
-        outputs = tuple(self.outputs or ())
-        results = self._results(entries)
-        live = self._live(entries, results, outputs)
+        outputs = tuple(self.outputs or ()) if needed is None else tuple(needed)
+        results = self._live(entries, self._results(entries), outputs)
         values: dict[str, Value] = {}
         operators: list[Operator] = []
         fallbacks: list[Fallback] = []
         made: set[str] = set()
         for entry, written in zip(entries, results, strict=True):
-            if not written or entry["name"] not in live:
+            if not written:
                 continue
             inputs = tuple(dict.fromkeys(entry["inputs"]))
             for read in inputs:
@@ -162,15 +168,15 @@ class _Reader:
         entries: list[Mapping[str, Any]],
         results: list[tuple[str, ...]],
         outputs: tuple[str, ...],
-    ) -> set[str]:
-        """Names of the operators that some output needs."""
+    ) -> list[tuple[str, ...]]:
+        """For each operator the tensors that it writes and something needs."""
         wanted = set(outputs)
-        live: set[str] = set()
+        live: list[tuple[str, ...]] = []
         for entry, written in zip(reversed(entries), reversed(results), strict=True):
-            if not wanted.isdisjoint(written):
-                live.add(entry["name"])
+            live.append(tuple(name for name in written if name in wanted))
+            if live[-1]:
                 wanted.update(entry["inputs"])
-        return live
+        return live[::-1]
 
     def _kind(self, name: str) -> str:
         tensor = self.tensors.get(name)

@@ -48,7 +48,7 @@ from ullage.solvers.state.segments import segments_of
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=8, max_rounds=1)
 # Sets that the surrogate values at most.
-MOST_VALUED = 60_000
+MOST_VALUED = 25_000
 # Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
 KICKS, KICK_SHARES = (8, 16, 32, 64), (0.1, 0.3, 0.6)
 # Optima in a row that are no better after which the search ends.
@@ -58,7 +58,7 @@ CLOCK_EVERY = 16
 # Share of the time left for the surrogate; the rest is for the LPs.
 SURROGATE_SHARE = 0.6
 # Seconds of the search where the job has no time limit.
-DEFAULT_BUDGET_S = 5.0
+DEFAULT_BUDGET_S = 10.0
 # Share of a job's time that the search takes where it has one.
 LIMIT_SHARE = 0.5
 # Places between two accesses below which dropping is not tried: nothing else needs the room.

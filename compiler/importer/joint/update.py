@@ -1,0 +1,134 @@
+"""`--update`: a training step that updates some of its parameters only (a sparse update).
+
+Outputs that are new values of other parameters go, and with them all operators that nothing else
+needs: their gradients, and the part of the backward pass that serves these alone.
+
+    --update last:2     w0  w1  w2  w3      the two parameters that the forward pass reads last
+                                new new     the backward pass ends at w2
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.importer.states.found import find_pairs
+from ullage.compiler.ir.graph import Graph
+
+# How many parameters, counted from the last that is read, or their names.
+Updates = int | tuple[str, ...]
+LAST = "last:"
+
+
+def parse_updates(text: str) -> Updates:
+    """What `--update` asks for: `last:N`, or the names in a file, one a line or as a JSON list.
+
+    Raises:
+        UsageError: the text is neither, or the file holds no names.
+    """
+    if text.startswith(LAST):
+        count = text.removeprefix(LAST)
+        if not count.isascii() or not count.isdigit() or not int(count[:9]) > 0:
+            raise UsageError(f"--update last:N takes a whole number from 1, not {count!r:.40}")
+        return int(count[:9])
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(
+            f"--update {text}: there is no such file; it takes last:N, or a file with the names of "
+            "parameters"
+        )
+    try:
+        content = read_file(path, MAX_READ_BYTES).decode()
+        listed = json.loads(content) if content.lstrip()[:1] in {"[", "{"} else content.split("\n")
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}: no list of names: {error}") from error
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise UsageError(f"{path}: names of parameters, one a line, or a JSON list of texts")
+    names = tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
+    if not names:
+        raise UsageError(f"{path}: names no parameter")
+    return names
+
+
+def with_updates(graph: Graph, updates: Updates | None) -> Graph:
+    """The graph in which only some parameters get new values; the same where `updates` is None.
+
+    Args:
+        graph: a training step: parameters are inputs, their new values outputs.
+        updates: which parameters.
+
+    Raises:
+        UsageError: no output is the new value of an input, or a name is none of theirs.
+    """
+    if updates is None:
+        return graph
+    return pruned(graph, kept_outputs(graph, updates))
+
+
+def kept_outputs(graph: Graph, updates: Updates) -> tuple[str, ...]:
+    """The outputs that remain: the new values of some parameters, and what is no new value.
+
+    Raises:
+        UsageError: no output is the new value of an input, or a name is none of theirs.
+    """
+    new_of = dict(find_pairs(graph))
+    if not new_of:
+        raise UsageError(
+            f"--update: no output of {graph.name} is the new value of an input, element by element"
+        )
+    chosen = _chosen(graph, new_of, updates)
+    left_out = {new for parameter, new in new_of.items() if parameter not in chosen}
+    return tuple(name for name in graph.outputs if name not in left_out)
+
+
+def _chosen(graph: Graph, new_of: Mapping[str, str], updates: Updates) -> Collection[str]:
+    """The parameters that are updated.
+
+    Raises:
+        UsageError: a name is none of theirs.
+    """
+    if isinstance(updates, int):
+        first: dict[str, int] = {}
+        for index, operator in enumerate(graph.operators):
+            for name in operator.inputs:
+                first.setdefault(name, index)
+        in_order = sorted(new_of, key=lambda name: first.get(name, -1))
+        return in_order[-updates:]
+    unknown = [name for name in updates if name not in new_of]
+    if unknown:
+        known = ", ".join(list(new_of)[:20])
+        raise UsageError(
+            f"--update: {unknown[0]!r} is no parameter that {graph.name} updates; it updates "
+            f"{known}{' ...' if len(new_of) > 20 else ''}"
+        )
+    return updates
+
+
+def pruned(graph: Graph, outputs: Collection[str]) -> Graph:
+    """The graph with some of its outputs, without operators and values that none of them needs."""
+    wanted = set(outputs)
+    kept = []
+    for operator in reversed(graph.operators):
+        if not wanted.isdisjoint(operator.outputs):
+            wanted.update(operator.inputs)
+            kept.append(operator)
+    operators = tuple(reversed(kept))
+    used = {name for o in operators for name in (*o.inputs, *o.outputs)} | set(outputs)
+    names = {operator.name for operator in operators}
+    left = tuple(name for name in graph.outputs if name in set(outputs))
+    return replace(
+        graph,
+        values={
+            name: replace(value, kind="activation")
+            if value.kind == "output" and name not in left
+            else value
+            for name, value in graph.values.items()
+            if name in used
+        },
+        operators=operators,
+        inputs=tuple(name for name in graph.inputs if name in used),
+        outputs=left,
+        fallbacks=tuple(f for f in graph.fallbacks if f.operator in names | used),
+    )
