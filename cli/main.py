@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ullage.cli import options
 from ullage.cli.analyze import analyze_command
 from ullage.cli.bench import bench_command
 from ullage.cli.check import check_command
@@ -91,10 +92,16 @@ app.add_typer(solvers_app, name="solvers")
 app.add_typer(models_app, name="models")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit with the documented code."""
+def main(arguments: Sequence[str] | None = None, *, begun: float | None = None) -> None:
+    """Run the command line and exit with the documented code.
+
+    Args:
+        arguments: of the command line; None: those of the process.
+        begun: `time.monotonic()` value from which `--time-limit` counts; None: reading the model.
+    """
     gc.set_threshold(*COLLECT_AFTER)
     stdout = guard_streams()
+    options.BEGUN.set(begun)
     code = run(sys.argv[1:] if arguments is None else list(arguments))
     lost = lost_output(stdout)
     if lost:

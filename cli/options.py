@@ -1,5 +1,7 @@
 """Options that several commands share, and their translation to the library's options."""
 
+import time
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +9,12 @@ import typer
 
 if TYPE_CHECKING:
     from ullage.compiler.driver.options import CompileOptions
+
+# Share of a time limit that may be over when a command begins: on a busy machine starting takes
+# seconds, and a short limit shall give a plan there, too.
+STARTING_SHARE = 0.5
+# `time.monotonic()` value when the process began, from which time limits count; None: not known.
+BEGUN: ContextVar[float | None] = ContextVar("begun", default=None)
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="An .onnx file, or a name (ullage models list).")
@@ -218,6 +226,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     fast = arguments.get("fast_memory")
     then, within = arguments.get("then"), arguments.get("within")
     slower = arguments.get("slower_by")
+    limit_s = seconds(arguments.get("time_limit"), "--time-limit")
     if within is not None and then is None:
         raise UsageError("--within is the tolerance of --then: say what to minimise then")
     return CompileOptions(
@@ -238,13 +247,22 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         states=tuple(arguments.get("states") or ()),
         overrides=pairs(arguments.get("sets"), "--set"),
         parameters=pairs(arguments.get("params"), "--param"),
-        time_limit_s=seconds(arguments.get("time_limit"), "--time-limit"),
+        time_limit_s=limit_s,
+        begun=_begun(limit_s),
         then=then,
         within=DEFAULT_WITHIN if within is None else parse_share(within, "--within"),
         slower_by=None if slower is None else parse_share(slower, "--slower-by"),
         op_costs=arguments.get("op_costs"),
         seed=arguments.get("seed", 0),
     )
+
+
+def _begun(limit_s: float | None) -> float | None:
+    """When the time of a job began: with the process, but at least half of it is left now."""
+    begun = BEGUN.get()
+    if begun is None or limit_s is None:
+        return None
+    return max(begun, time.monotonic() - STARTING_SHARE * limit_s)
 
 
 def read_model_path(name: str) -> Path:

@@ -106,7 +106,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     if is_problem_file(model):
         asked = of_problem(Path(str(model)), options)
         return _prepared_problem(asked.problem, asked.options).within(limit)
-    deadline = None if limit is None else time.monotonic() + limit
+    begun = time.monotonic() if options.begun is None else options.begun
+    deadline = None if limit is None else begun + limit
     choose = find_order(
         options.order,
         objective=options.minimised,
@@ -117,6 +118,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     cut = options.schedule != WHOLE
     prepared = frontend.prepare(model, options.frontend, choose, deadline, with_geometry=cut)
     prepared = _beside_file_order(prepared, options).within(limit)
+    if options.begun is not None:
+        prepared = replace(prepared, started=begun)
     is_chosen_later = options.schedule in (None, CASCADE)
     return prepared if is_chosen_later else scheduled(prepared, options, deadline)
 

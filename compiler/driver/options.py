@@ -72,6 +72,8 @@ class CompileOptions:
         op_costs: CSV file of compute times of operators, measured or simulated, which replace the
             target's model.
         time_limit_s: wall-clock limit of the whole job in seconds.
+        begun: `time.monotonic()` value when the job began, so that what came before reading counts;
+            None: when reading begins.
         seed: seed of everything random.
         progress: called with a short text at each stage.
     """
@@ -98,6 +100,7 @@ class CompileOptions:
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     op_costs: Path | None = None
     time_limit_s: float | None = None
+    begun: float | None = None
     seed: int = 0
     progress: Callable[[str], None] = lambda _: None
 
