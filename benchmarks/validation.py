@@ -9,25 +9,24 @@ Writes docs/validation.md and a table of every layer of Vela into benchmarks/res
 """
 
 import argparse
-import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import monotonic
+import vela
+import zigzag
 from common import ROOT, write_table
+from vela import REFERENCES, by_network, first_name, rows_of
 
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import FrontendOptions, prepare
-from ullage.compiler.ir.graph import LoopNest
-from ullage.compiler.ir.program import DMA_STEP, Step
-from ullage.compiler.ir.target import Systolic
+from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.catalog.registry import describe, load_target
-from ullage.hwmodels.compute.systolic import nest_cycles
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.run import run_solver
 
-REFERENCES = ROOT.parent / "shared" / "validation"
 PAGE = ROOT / "docs" / "validation.md"
 TARGETS = ROOT / "benchmarks" / "targets"
 # Vela's configurations, and our targets.
@@ -37,35 +36,15 @@ VELA = {
 }
 # The one of them whose SRAM is compared.
 SRAM_NPU = "ethos-u55-128"
+# Every operand of every operator in SRAM, weights too, and inputs and outputs of the network.
+IN_SRAM = {
+    "homes.input": "sram",
+    "homes.output": "sram",
+    "operand_access": "fastest",
+    "weights_in_fastest": "true",
+}
 # A layer is close within this share of Vela's cycles.
 CLOSE = 0.15
-
-# Layer, and what SCALE-Sim's closed form takes over ZigZag 3.9's latency on tpu_like, 32 x 32.
-LAYERS: tuple[tuple[str, LoopNest, float], ...] = (
-    ("GEMM 128 x 512 x 256", LoopNest("matmul", "Gemm", width=128, depth=512, channels=256), 1.00),
-    ("FC 2048 x 1000", LoopNest("matmul", "Gemm", width=1, depth=2048, channels=1000), 1.01),
-    (
-        "1x1, 28 x 28, 192 to 64",
-        LoopNest("convolution", "Conv", height=28, width=28, channels=64, depth=192),
-        0.94,
-    ),
-    (
-        "3x3, 56 x 56, 64 to 64",
-        LoopNest("convolution", "Conv", 1, 1, 56, 56, 64, 64, kernel=(3, 3)),
-        0.84,
-    ),
-    (
-        "3x3, 14 x 14, 256 to 256",
-        LoopNest("convolution", "Conv", 1, 1, 14, 14, 256, 256, kernel=(3, 3)),
-        1.35,
-    ),
-    (
-        "depthwise 3x3, 56 x 56 x 144",
-        LoopNest("depthwise", "Conv", 1, 1, 56, 56, 144, 1, kernel=(3, 3), groups=144),
-        0.04,
-    ),
-)
-
 
 # Networks of MLPerf Tiny, and the targets that have their published latencies.
 MCU_NETWORKS = ("ad01_int8", "resnet8_int8", "kws_int8", "vww_96_int8")
@@ -143,44 +122,6 @@ def vela_layers(folder: Path, npu: str, wanted: list[str]) -> Iterator[Layer]:
                 yield Layer(network, first_name(step.name), kind, cycles, s * blocks.clock_hz)
 
 
-def by_network(file: Path) -> dict[str, list[dict[str, str]]]:
-    """Rows of a table of layers by network, in their order."""
-    found: dict[str, list[dict[str, str]]] = {}
-    with file.open(encoding="utf-8") as lines:
-        for row in csv.DictReader(lines):
-            found.setdefault(row["network"], []).append(row)
-    return found
-
-
-def first_name(operator: str) -> str:
-    """The first of the names that TFLite joins for a fused operator."""
-    return operator.partition("#")[0].partition(";")[0]
-
-
-def rows_of(step: Step, rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Vela's operations that are one of our operators.
-
-    They have its name, or are the first with its number of multiply-accumulates: Vela names an
-    operation by what it writes, which a Pad behind it may have renamed. A Softmax is many.
-    """
-    name = first_name(step.name)
-    if step.kind == "Softmax":
-        return [row for row in rows if row["original_operator"] == "Softmax"]
-    if step.kind == "ReduceMean":
-        return [row for row in rows if row["name"] in (name, f"{name}_intermediate")]
-    alike = [row for row in rows if macs_of(row) == step.macs] if step.macs else []
-    named = [row for row in rows if row["name"] == name and row["original_operator"] != "Softmax"]
-    if step.macs:
-        both = [row for row in alike if row["name"] == name]
-        return (both or alike)[:1]
-    return named
-
-
-def macs_of(row: dict[str, str]) -> int:
-    """Multiply-accumulates of a row."""
-    return int(float(row["macs"]))
-
-
 def page(layers: dict[str, list[Layer]], folder: Path) -> str:
     """The page of the docs."""
     parts = [INTRODUCTION, "## Arm Vela", VELA_WORDS]
@@ -196,8 +137,11 @@ def page(layers: dict[str, list[Layer]], folder: Path) -> str:
             ],
         )
     parts += ["### SRAM", SRAM_WORDS, sram_table(folder)]
+    parts += ["### DRAM and flash", BYTES_WORDS, vela.bytes_table(folder, [])]
+    parts += ["### Latency", LATENCY_WORDS, vela.latency_table(folder, [])]
     parts += ["## Microcontrollers", MCU_WORDS, mcu_table(folder)]
-    parts += ["## ZigZag", ZIGZAG_WORDS, zigzag_table()]
+    parts += ["## ZigZag", ZIGZAG_WORDS, zigzag.table()]
+    parts += ["## Monotonicity", MONOTONIC_WORDS, monotonic.table()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -239,17 +183,29 @@ def close_share(rows: Iterable[Layer]) -> float:
 
 def sram_table(folder: Path) -> str:
     """Bytes of SRAM that Vela uses, and the smallest memory of a plan of whole operators."""
-    lines = ["| network | Vela, KiB | ours, KiB | ours / Vela |", "|---|---|---|---|"]
-    with (folder / "vela" / f"{SRAM_NPU}_totals.csv").open(encoding="utf-8") as rows:
-        used = {row["network"]: float(row["sram_memory_used"]) for row in csv.DictReader(rows)}
-    for network, vela_kib in used.items():
-        options = CompileOptions(
-            target=SRAM_NPU, objective="peak", dtype="int8", batch=1, schedule="whole"
+    lines = [
+        "| network | Vela, KiB | ours, KiB | ours / Vela | ours with all weights in SRAM, KiB |",
+        "|---|---|---|---|---|",
+    ]
+    for network, totals in vela.totals_of(folder, SRAM_NPU).items():
+        ratio_of = f"{totals.weight_ratio:.6f}"
+        cells = []
+        for more in ({}, IN_SRAM):
+            options = CompileOptions(
+                target=SRAM_NPU,
+                objective="peak",
+                dtype="int8",
+                batch=1,
+                schedule="whole",
+                overrides={**more, "storage.weight_ratio": ratio_of},
+            )
+            compiled = compile_model(folder / "models" / f"{network}.onnx", options)
+            cells.append(compiled.score.peak_bytes["sram"] / 1024)
+        used = totals.sram_bytes / 1024
+        lines.append(
+            f"| {network} | {used:.1f} | {cells[0]:.1f} | {ratio(cells[0], used)} "
+            f"| {cells[1]:.1f} |"
         )
-        compiled = compile_model(folder / "models" / f"{network}.onnx", options)
-        ours_kib = compiled.score.peak_bytes["sram"] / 1024
-        cells = (network, f"{vela_kib:.1f}", f"{ours_kib:.1f}", ratio(ours_kib, vela_kib))
-        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -267,24 +223,6 @@ def mcu_table(folder: Path) -> str:
             ratios.append(ratio(1e3 * run_solver("greedy", problem).value, latency_ms))
         cells = (chip, *(f"{latency:g}" for latency in latencies), ", ".join(ratios))
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def zigzag_table() -> str:
-    """The layers in the closed form of SCALE-Sim, and with ZigZag's dataflow."""
-    plain = Systolic(32, 32, 1e9)
-    same = Systolic(32, 32, 1e9, rows_hold="channels", groups="serial", double_buffered=True)
-    lines = [
-        "| layer | ZigZag, cycles | SCALE-Sim's form | ZigZag's dataflow |",
-        "|---|---|---|---|",
-    ]
-    for name, nest, share in LAYERS:
-        scale_sim = nest_cycles(nest, plain)
-        reference = scale_sim / share
-        lines.append(
-            f"| {name} | {reference:,.0f} | {ratio(scale_sim, reference)} | "
-            f"{ratio(nest_cycles(nest, same), reference)} |"
-        )
     return "\n".join(lines)
 
 
@@ -318,9 +256,35 @@ What is left:
 
 SRAM_WORDS = """SRAM that Vela uses for `ethos-u55-128` (memory mode Shared_Sram, optimised for
 performance), and what a plan of whole operators that spills nothing needs (`--objective peak`),
-with channels padded to 16 in both. Vela also keeps weights there, which it fetches ahead. Four 3x3
-convolutions of 64 x 64 positions with 16, 17 and 33 channels need 139, 272 and 417 KiB by Vela, and
-128, 256 and 384 KiB here: two maps of 16, 32 and 48 channels."""
+with channels padded to 16 in both. Vela also keeps the weights there that the running operator
+needs, fetched ahead, and slices large ones; here they stream from flash, so that the smallest
+memory has none. The last column is the smallest memory of plans with the weights of each operator
+whole in SRAM. Vela's figure of `kws_int8` is above the first and near the last: two maps take 15.6
+KiB, weights and scales of a 1x1 convolution another 4.5. Four 3x3 convolutions of 64 x 64
+positions with 16, 17 and 33 channels need 139, 272 and 417 KiB by Vela, and 128, 256 and 384 KiB
+here: two maps of 16, 32 and 48 channels."""
+
+BYTES_WORDS = """Bytes that weights, scales, inputs and outputs take in flash or DRAM, and bytes
+that an inference reads and writes there, with Vela's ratio of encoded to original weights for each
+network (`storage.weight_ratio`). On Ethos-U55 the network's input and output are in SRAM
+(Shared_Sram), on Ethos-U65 in DRAM (Dedicated_Sram). Plans minimise what moves (`--objective
+traffic`) with whole operators. Vela packs 10 bytes of bias and scale for a channel, here are 8.
+
+On Ethos-U65 Vela's NPU reads the network's input where it is, block by block, and each burst of
+128 bytes brings 8 that it uses; plans here read it once, or copy it to SRAM first, so that they
+move less. The last two columns add what `mac-blocks` says of these bursts, which is in its compute
+time too, were the input left where it is. In `resnet50` Vela leaves feature maps in DRAM that plans
+keep in 512 KiB of SRAM in part: of its 59.9 MB beyond weights, plans move 17.9."""
+
+LATENCY_WORDS = """Cycles of an inference: those that Vela states (of each operator the largest of
+NPU and memories), those of plans with the compute model's own cycles, and those of plans with
+Vela's NPU cycles operator by operator (`--op-costs`), of whole operators and with a schedule that
+is searched for. So the last ones differ by where tensors lie, what is fetched when, and in which
+parts operators run. `ample` is the whole SRAM of the target: 2 MiB, or 512 KiB. Vela cascades too.
+With Ethos-U65, Vela's first operator waits for bursts of the network's input from DRAM (above),
+which plans copy to SRAM in one go: 133,512 of the 200,131 cycles of `vww_96_int8`, 393,928 of the
+906,491 of `mbv1_050_160`. On Ethos-U55 plans of `mbv1_050_160` fetch the large weights at its end
+while operators long before them compute; Vela fetches one operator ahead."""
 
 MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and of plans by `greedy` on the targets `stm32h7a3`,
 `stm32l4r5` and `stm32u575`: the cycles of `kernel-cycles`, and loading and storing of operands one
@@ -329,11 +293,23 @@ convolution, a depthwise convolution and a matrix product have one figure each o
 the Cortex-M4 and M33 one factor each. So this says how well five figures describe twelve runs, not
 how well they foretell others. Pools, additions and Softmax are assumptions, and take little."""
 
-ZIGZAG_WORDS = """Latency of ZigZag 3.9's tpu_like (32 x 32, weight stationary), in the closed form
-of SCALE-Sim (the default of `systolic`) and with ZigZag's dataflow for convolutions: rows hold
-input channels only, groups run one after the other, weights are loaded beside computing. ZigZag's
-cycles are known to two digits. Its matrix products wait for weights, which here is the memory's
-time."""
+ZIGZAG_WORDS = """Latency and energy of seven layers by ZigZag 3.9.1 for its tpu_like (32 x 32
+cells, weight stationary, rows hold input channels, groups one after the other, weights loaded
+beside computing; its mapper searches for latency), and of verified plans on the same accelerator
+as a target, `benchmarks/targets/zigzag-tpu-like.yaml`. `python benchmarks/zigzag.py --run` asks an
+installed ZigZag again.
+
+- The 3x3 convolution of 56 x 56 positions: ZigZag's mapping loads all of its input into SRAM
+  before the first product (26,900 cycles); in plans operands stream beside computing. The same is
+  in the next two rows, where it is less.
+- Energy of the depthwise convolution: groups that run one by one take a word of 256 bytes of SRAM
+  for each 32 products in ZigZag's mapping (53.6 uJ), for inputs that stream from DRAM here. Plans
+  are charged for SRAM when a tensor is stored there, not for what passes through."""
+
+MONOTONIC_WORDS = """More memory and more bandwidth: plans by `fluid` of whole operators along seven
+rising values of one figure, the rest as the target has it. A bound or a plan is slower where it
+takes 0.1 % longer than the one before. Bounds may lie that much below the optimum of their linear
+program; roundings of it are heuristic, so that plans may be slower than with less."""
 
 
 if __name__ == "__main__":

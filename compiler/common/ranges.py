@@ -20,6 +20,8 @@ MAX_SEED = 2**63 - 1
 MIN_RATE, MAX_RATE = 1e-3, 1e24
 # Smallest share of a rate that is reached.
 MIN_SHARE = 1e-6
+# Bytes of encoded weights over those of plain ones.
+MIN_RATIO, MAX_RATIO = 1 / 64, 4.0
 # Smallest time and energy that is not 0.
 MIN_AMOUNT = 1e-18
 # Set-up times and overheads in seconds.
@@ -54,6 +56,8 @@ Joules = Annotated[float, Field(ge=0, le=MAX_JOULES, json_schema_extra=_NO_NAN)]
 Cycles = Annotated[float, Field(ge=0, le=MAX_CYCLES, json_schema_extra=_NO_NAN)]
 # A share of a rate, above 0.
 Share = Annotated[float, Field(ge=MIN_SHARE, le=1, json_schema_extra=_NO_NAN)]
+# Encoded bytes over plain ones.
+Ratio = Annotated[float, Field(ge=MIN_RATIO, le=MAX_RATIO, json_schema_extra=_NO_NAN)]
 # A part of a whole: none, all, or anything between.
 Portion = Annotated[float, Field(ge=0, le=1, json_schema_extra=_NO_NAN)]
 # A bound of an objective, in its unit.

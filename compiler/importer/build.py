@@ -22,7 +22,7 @@ from ullage.compiler.importer.joint.update import Updates, kept_outputs, with_up
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
-from ullage.compiler.importer.padding import padded
+from ullage.compiler.importer.padding import encoded, padded
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.states.pairs import with_states
@@ -48,6 +48,8 @@ class ImportOptions:
         scale_dtype: under a policy of integers, type of the scale of each channel that has a bias
             (`Target.scale_dtype`); None: there are none.
         padding: how feature maps are stored (`Target.padding`).
+        weight_ratio: under a policy of integers, encoded bytes of weights over plain ones
+            (`Target.weight_ratio`).
         fuse: form fusion groups, and leave out operators that no output needs.
         fuse_pairs: operators that read a second activation may join a group (`Target.fuse_pairs`).
         states: which tensors live from one inference to the next: `IN=OUT`, an input and the output
@@ -62,6 +64,7 @@ class ImportOptions:
     bias_dtype: str | None = None
     scale_dtype: str | None = None
     padding: Padding = NO_PADDING
+    weight_ratio: float = 1.0
     fuse: bool = True
     fuse_pairs: bool = True
     states: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ class ImportOptions:
             bias_dtype=target.bias_dtype,
             scale_dtype=target.scale_dtype,
             padding=target.padding,
+            weight_ratio=target.weight_ratio,
         )
 
 
@@ -204,6 +208,8 @@ def import_detailed(
     graph = padded(replace(graph, values=values), chosen.padding)
     scope.work.check(where)
     graph = with_reach(graph, groups, proto.graph, scope)
+    if _has_integers(chosen):
+        graph = encoded(graph, biases, chosen.weight_ratio)
     if chosen.scale_dtype is not None:
         graph = _with_scales(graph, biases, chosen.scale_dtype)
     graph = with_updates(graph, chosen.updates)
@@ -216,10 +222,16 @@ def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dic
     Sums have more bits than operands.
     """
     policy, bias_dtype = options.dtype, options.bias_dtype
-    if policy is None or policy in FLOATS or bits_of(policy) > 8:
+    if policy is None or not _has_integers(options):
         return {}
     names = bias_names(graph, scope)
     return {name: bias_dtype or policy for name in names if scope.types[name].dtype in FLOATS}
+
+
+def _has_integers(options: ImportOptions) -> bool:
+    """Whether the policy is one of integers of a byte or less."""
+    policy = options.dtype
+    return policy is not None and policy not in FLOATS and bits_of(policy) <= 8
 
 
 def _with_scales(graph: Graph, biases: Collection[str], dtype: str) -> Graph:

@@ -1,4 +1,7 @@
-"""Feature maps as a target stores them: channels and rows padded to multiples.
+"""Tensors as a target stores them: weights encoded, channels and rows of feature maps padded.
+
+Encoded weights take a share of their plain bytes, the same whole number for each output channel
+(each index of the first axis). A part that reads some of these channels reads their bytes.
 
 A feature map [batch, channels, ..., columns] is what convolutions and pools make or read, and what
 element-wise operators and moves make of it with as many channels. Some values stay dense (as Vela
@@ -9,9 +12,9 @@ keeps them in its linear format):
     a Concat or Split, whole and parts              where a part begins inside a multiple
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from math import prod
+from math import ceil, lcm, prod
 
 from ullage.compiler.common.dtypes import storage_bytes
 from ullage.compiler.common.errors import UsageError
@@ -21,6 +24,8 @@ from ullage.compiler.ir.target import NO_PADDING, Padding
 
 # Axis of the channels of a feature map, and the fewest axes that it has.
 CHANNELS, LEAST_RANK = 1, 3
+# Share of its size by which an encoded weight may be rounded up to be cut along its last axis, too.
+MOST_ROUNDING = 0.01
 # Operators of these kinds work on feature maps.
 _ON_MAPS: frozenset[NestKind] = frozenset({"convolution", "depthwise", "pooling"})
 # Operators of these kinds make feature maps of feature maps with as many channels.
@@ -48,6 +53,45 @@ def padded(graph: Graph, padding: Padding) -> Graph:
     }
     operators = tuple(_restored(operator, graph.values, values) for operator in graph.operators)
     return replace(graph, values=values, operators=operators)
+
+
+def encoded(graph: Graph, biases: Collection[str], ratio: float) -> Graph:
+    """The graph with the bytes that a target stores weights in.
+
+    Weights are those that convolutions and matrix products multiply by.
+
+    Args:
+        graph: the graph, its weights plain.
+        biases: names of what is added to sums, which stays plain.
+        ratio: encoded bytes over plain ones (`Target.weight_ratio`).
+    """
+    if ratio == 1:
+        return graph
+    operands = {
+        name
+        for operator in graph.operators
+        if any(nest.is_mac for nest in operator.nests)
+        for name in operator.inputs
+    }
+    weights = [
+        value
+        for name, value in graph.values.items()
+        if name in operands - {*biases} and value.kind == "weight" and len(value.shape) > 1
+    ]
+    sizes = {v.name: replace(v, size_bytes=_encoded_bytes(v, ratio)) for v in weights}
+    values = {**graph.values, **sizes}
+    operators = tuple(_restored(operator, graph.values, values) for operator in graph.operators)
+    return replace(graph, values=values, operators=operators)
+
+
+def _encoded_bytes(value: Value, ratio: float) -> int:
+    """Bytes that divide evenly among the indices of the first axis, and of the last where it can.
+
+    Output channels are the first axis of convolutions, the last one of most matrix products.
+    """
+    rows, columns = max(1, value.shape[0]), max(1, value.shape[-1])
+    size, even = (n * ceil(ratio * value.size_bytes / n) for n in (rows, lcm(rows, columns)))
+    return even if even <= (1 + MOST_ROUNDING) * size else size
 
 
 def _stored(value: Value, padding: Padding) -> Value:

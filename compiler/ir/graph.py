@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
+from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from ullage.compiler.common.dtypes import storage_bytes
+from ullage.compiler.common.dtypes import BITS, storage_bytes
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import Count
 from ullage.compiler.common.units import counted
@@ -68,6 +69,22 @@ class Value:
     def stored_shape(self) -> tuple[int, ...]:
         """The dimensions that it is stored with, padding included."""
         return self.shape if self.padded_shape is None else self.padded_shape
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it is a weight that is stored in other bytes than its elements take."""
+        plain = self.kind != "weight" or self.size_bytes == storage_bytes(
+            self.dtype, prod(self.shape)
+        )
+        return not plain
+
+    @property
+    def element_bits(self) -> Fraction:
+        """Bits of an element as it is stored."""
+        elements = prod(self.stored_shape)
+        if self.is_encoded and elements:
+            return Fraction(8 * self.size_bytes, elements)
+        return Fraction(BITS[self.dtype])
 
     @property
     def dense_bytes(self) -> int:

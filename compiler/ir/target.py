@@ -18,6 +18,7 @@ from ullage.compiler.common.ranges import (
     Portion,
     Positive,
     Rate,
+    Ratio,
     Seconds,
     Share,
     WriteRate,
@@ -129,6 +130,10 @@ class Systolic:
         groups: `packed`, products smaller than the grid share it; or `serial`, groups of channels
             run one after the other.
         double_buffered: weights are loaded while the array computes with those before.
+        load_cycles: cycles in which the weights of a fold are loaded then; 0: as many as rows.
+        image_lines: with rows that hold channels, how many lines of a window over an image (at most
+            4 input channels) they hold at once, pixels side by side, at most; 0: images are read as
+            all else.
     """
 
     rows: Cells
@@ -138,6 +143,8 @@ class Systolic:
     rows_hold: RowsHold = "taps"
     groups: GroupsRun = "packed"
     double_buffered: bool = False
+    load_cycles: Count = 0
+    image_lines: Count = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +319,8 @@ class Target:
         scale_dtype: under such a policy, each output channel that has a bias has a scale of this
             type too; None: no scales are planned.
         padding: how activations that are feature maps are padded.
+        weight_ratio: under such a policy, bytes of the encoded weights of convolutions and matrix
+            products over their plain bytes.
     """
 
     name: str
@@ -328,6 +337,7 @@ class Target:
     bias_dtype: DtypeName | None = None
     scale_dtype: DtypeName | None = None
     padding: Padding = NO_PADDING
+    weight_ratio: Ratio = 1.0
 
     @cached_property
     def tier_index(self) -> Mapping[str, int]:

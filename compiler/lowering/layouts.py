@@ -110,6 +110,15 @@ class LaidOut:
             order.append(np.moveaxis(inside, self.layout.axis, 0).ravel())
         return np.concatenate(order)
 
+    @property
+    def has_whole_rows(self) -> bool:
+        """Whether rows of cells are whole numbers of bytes: else `check` raises an error."""
+        try:
+            self.check()
+        except UsageError:
+            return False
+        return True
+
     def check(self) -> None:
         """Work out the cells.
 

@@ -66,9 +66,14 @@ def choose_layouts(
         if len(shapes) > 1:
             raise LayoutConflictError(leaves)
         layout = _layout(shapes.pop(), makes, reads)
-        for name in leaves:
-            result[name] = LaidOut(graph.values[name], layout)
-            result[name].check()
+        laid_out = {name: LaidOut(graph.values[name], layout) for name in leaves}
+        if all(graph.values[name].is_encoded for name in leaves) and not any(
+            one.has_whole_rows for one in laid_out.values()
+        ):
+            continue  # what is encoded is read whole where its parts have no whole bytes
+        for one in laid_out.values():
+            one.check()
+        result |= laid_out
     _check_overlaps(regions, result)
     return result
 

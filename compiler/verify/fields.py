@@ -3,7 +3,14 @@
 import math
 from typing import TypeGuard
 
-from ullage.compiler.common.ranges import MAX_COUNT, MAX_RATE, MIN_RATE, MIN_SHARE
+from ullage.compiler.common.ranges import (
+    MAX_COUNT,
+    MAX_RATE,
+    MAX_RATIO,
+    MIN_RATE,
+    MIN_RATIO,
+    MIN_SHARE,
+)
 from ullage.compiler.common.visible import is_unicode
 
 
@@ -40,6 +47,13 @@ def amount_fault(name: str, value: object, most: float) -> str:
         return f"{name} must be a finite number of at least 0, is {show(value)}"
     if value > most:
         return f"{name} must be at most {most:g}, is {show(value)}"
+    return ""
+
+
+def ratio_fault(name: str, value: object) -> str:
+    """What is wrong with encoded bytes over plain ones; empty when nothing is."""
+    if not (_is_finite(value) and MIN_RATIO <= value <= MAX_RATIO):
+        return f"{name} must be in [{MIN_RATIO:g}, {MAX_RATIO:g}], is {show(value)}"
     return ""
 
 

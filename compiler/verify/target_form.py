@@ -35,6 +35,7 @@ from ullage.compiler.verify.fields import (
     int_fault,
     portion_fault,
     rate_fault,
+    ratio_fault,
     share_fault,
     show,
     text_fault,
@@ -98,6 +99,9 @@ def target_faults(target: object) -> Iterator[str]:
             fault = int_fault(f"padding.{field}", multiple, 1, MAX_CELLS)
             if fault:
                 yield f"target: {fault}"
+    fault = ratio_fault("weight_ratio", target.weight_ratio)
+    if fault:
+        yield f"target: {fault}"
     fault = int_fault("slice_granularity_bytes", target.slice_granularity_bytes, 0)
     if fault:
         yield f"target: {fault}"
@@ -202,6 +206,8 @@ def _model_faults(compute: Compute) -> Iterator[str]:
     if isinstance(grid, Systolic):
         for field in ("rows", "columns", "arrays"):
             yield int_fault(f"{field} of the systolic array", getattr(grid, field), 1, MAX_CELLS)
+        for field in ("load_cycles", "image_lines"):
+            yield int_fault(f"{field} of the systolic array", getattr(grid, field), 0, MAX_CELLS)
         yield rate_fault("clock_hz", grid.clock_hz)
         if grid.rows_hold not in get_args(RowsHold) or grid.groups not in get_args(GroupsRun):
             yield f"unknown rows_hold or groups: {show(grid.rows_hold)}, {show(grid.groups)}"

@@ -11,9 +11,11 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import (
     MAX_CYCLES,
     MAX_RATE,
+    MAX_RATIO,
     MAX_SECONDS,
     MIN_AMOUNT,
     MIN_RATE,
+    MIN_RATIO,
     MIN_SHARE,
 )
 from ullage.compiler.common.units import MAX_SIZE_BYTES, parse_size
@@ -100,6 +102,13 @@ def _share(value: object) -> float:
     number = _real(value)
     if not MIN_SHARE <= number <= 1:
         raise ValueError(f"a share is from {MIN_SHARE:g} to 1")
+    return number
+
+
+def _ratio(value: object) -> float:
+    number = _real(value)
+    if not MIN_RATIO <= number <= MAX_RATIO:
+        raise ValueError(f"a ratio of sizes is from {MIN_RATIO:g} to {MAX_RATIO:g}")
     return number
 
 
@@ -210,6 +219,13 @@ class Share(Figure):
 
     expected_unit = "share"
     value: Annotated[float, BeforeValidator(_share)]
+
+
+class Ratio(Figure):
+    """Bytes of encoded weights over those of plain ones."""
+
+    expected_unit = "ratio"
+    value: Annotated[float, BeforeValidator(_ratio)]
 
 
 class Portion(Figure):

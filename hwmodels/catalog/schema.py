@@ -44,6 +44,7 @@ from ullage.hwmodels.catalog.quantities import (
     MacsPerSecond,
     OpsPerSecond,
     Portion,
+    Ratio,
     Seconds,
     Share,
     Strict,
@@ -73,6 +74,7 @@ _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="l
 _ALL = Share(value=1.0, source="default", confidence="low")
 _HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
+_PLAIN = Ratio(value=1.0, source="default: weights are stored as they are", confidence="high")
 
 
 # Figures by ONNX operator, kind of loop nest, or `default`.
@@ -127,6 +129,8 @@ class SystolicEntry(Strict):
     rows_hold: RowsHold = "taps"
     groups: GroupsRun = "packed"
     double_buffered: StrictBool = False
+    load_cycles: Count | None = None
+    image_lines: Count | None = None
 
 
 class MacBlocksEntry(Strict):
@@ -219,12 +223,13 @@ def _dtype(value: str) -> str:
 
 
 class StorageEntry(Strict):
-    """How the target stores tensors (see `Target.bias_dtype` and `Padding`)."""
+    """How the target stores tensors (see `Target.bias_dtype`, `weight_ratio` and `Padding`)."""
 
     bias_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
     scale_dtype: Annotated[str, AfterValidator(_dtype)] | None = None
     channels_multiple: Count = _ONE
     columns_multiple: Count = _ONE
+    weight_ratio: Ratio = _PLAIN
 
 
 class PolicyEntry(Strict):
@@ -340,6 +345,7 @@ def resolve(file: TargetFile) -> Target:
             channels_multiple=file.storage.channels_multiple.value,
             columns_multiple=file.storage.columns_multiple.value,
         ),
+        weight_ratio=file.storage.weight_ratio.value,
     )
 
 
@@ -387,6 +393,8 @@ def _resolve_systolic(entry: SystolicEntry) -> Systolic:
         rows_hold=entry.rows_hold,
         groups=entry.groups,
         double_buffered=entry.double_buffered,
+        load_cycles=entry.load_cycles.value if entry.load_cycles else 0,
+        image_lines=entry.image_lines.value if entry.image_lines else 0,
     )
 
 

@@ -40,12 +40,17 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
     output = nest.elements * output_cycles(nest, blocks)
     if not products:
         return output
-    count = -(-nest.elements // blocks.block_elements)
-    count = max(count, -(-nest.channels // blocks.block_channels))
+    count = block_count(nest, blocks)
     fast, slow = sorted((products / count, output / count))
     arriving = input_cycles(nest, blocks)
     command = blocks.command_share * (blocks.command_cycles + arriving + fast + slow)
     return count * max(slow, command) + max(fast, command)
+
+
+def block_count(nest: LoopNest, blocks: MacBlocks) -> int:
+    """How many blocks the output is cut into, at least."""
+    by_elements = -(-nest.elements // blocks.block_elements)
+    return max(by_elements, -(-nest.channels // blocks.block_channels))
 
 
 def output_cycles(nest: LoopNest, blocks: MacBlocks) -> float:

@@ -13,6 +13,9 @@ A product [m, k] x [k, n] is cut into folds, blocks of weights that the array ho
 from ullage.compiler.ir.graph import Gemm, LoopNest
 from ullage.compiler.ir.target import Systolic
 
+# Channels of an image, alpha included.
+IMAGE_CHANNELS = 4
+
 
 def gemm_cycles(gemm: Gemm, systolic: Systolic) -> int:
     """Cycles in which the arrays compute `gemm.count` products [m, k] x [k, n].
@@ -34,6 +37,8 @@ def gemm_cycles(gemm: Gemm, systolic: Systolic) -> int:
 
         cycles = folds * max(m, rows) + 2 * rows + columns - 2
 
+    with `load_cycles` in place of the first `rows` where the target states them.
+
     Args:
         gemm: the products; one with a dimension of 0 takes no time.
         systolic: the arrays.
@@ -49,7 +54,7 @@ def gemm_cycles(gemm: Gemm, systolic: Systolic) -> int:
     folds = -(-folds // systolic.arrays)
     fill = 2 * systolic.rows + systolic.columns - 2
     if systolic.double_buffered:
-        return folds * max(gemm.m, systolic.rows) + fill
+        return folds * max(gemm.m, systolic.load_cycles or systolic.rows) + fill
     return folds * (fill + gemm.m)
 
 
@@ -57,15 +62,29 @@ def nest_gemm(nest: LoopNest, systolic: Systolic) -> Gemm:
     """A loop nest as the products that the array computes.
 
     Positions are m, output channels n. Rows hold every tap of every input channel (k is depth times
-    taps); or input channels only, and then each tap is a product of its own.
+    taps); or input channels only, and then each tap is a product of its own. Of an image they may
+    hold the pixels of lines of the window (NVDLA's channel extension): as many lines, a power of
+    two, as fit.
     """
-    taps_in_rows = systolic.rows_hold == "taps"
+    k, passes = nest.depth * nest.taps, 1
+    if systolic.rows_hold == "channels":
+        k, passes = nest.depth, nest.taps
+        if systolic.image_lines and nest.kind == "convolution" and _is_image(nest):
+            lines, columns = nest.kernel
+            k, at_once = nest.depth * columns, 1
+            while 2 * at_once <= systolic.image_lines and 2 * at_once * k <= systolic.rows:
+                at_once *= 2
+            k, passes = min(at_once, lines) * k, -(-lines // at_once)
     return Gemm(
         m=nest.batch * nest.height * nest.width,
-        k=nest.depth * (nest.taps if taps_in_rows else 1),
+        k=k,
         n=-(-nest.channels // max(1, nest.groups)),
-        count=nest.count * nest.groups * (1 if taps_in_rows else nest.taps),
+        count=nest.count * nest.groups * passes,
     )
+
+
+def _is_image(nest: LoopNest) -> bool:
+    return nest.groups == 1 and nest.depth <= IMAGE_CHANNELS
 
 
 def nest_cycles(nest: LoopNest, systolic: Systolic) -> int:

@@ -8,8 +8,9 @@ tensor, in program order, the first choice that works is final:
 - no copy: the tensor is in fast memory since its definition or previous use and is kept, at the
   same address where possible (pinned, when that holds for all uses);
 - prefetch: it is copied in before the use. The copy must fit between computation: the steps it
-  overlaps take `min_overlap_ratio` to `max_overlap_ratio` times as long as the copy, near
-  `preferred_overlap_ratio` first, with idle link time for every byte;
+  overlaps take at least `min_overlap_ratio` times as long as the copy, at most `max_overlap_ratio`
+  times as long as a copy of all fast memory, near `preferred_overlap_ratio` copies first, with idle
+  link time for every byte;
 - otherwise the operator uses slow memory. Where a tensor leaves fast memory and is needed later, it
   is evicted: copied out after its definition.
 
@@ -72,7 +73,7 @@ from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
 from ullage.solvers.paths.greedy import by_bytes_per_use, solution_of_pieces
 from ullage.solvers.state.build_plan import assemble
-from ullage.solvers.state.decisions import decisions_of, read_decisions
+from ullage.solvers.state.decisions import decisions_of, read_decisions, read_resident_addresses
 from ullage.solvers.state.engine_tables import Needs
 from ullage.solvers.state.kernels import choose_kernel
 from ullage.solvers.state.place import place_residencies
@@ -92,9 +93,13 @@ class MsaOptions:
         1.5, "computing time beside a prefetch that is tried first", least=1e-9
     )
     max_overlap_ratio: float = parameter(
-        100.0,
-        "most computing time beside a prefetch: earlier it would take space for nothing",
+        10.0,
+        "most computing time beside a prefetch, in times of a copy of all fast memory: earlier it "
+        "would take space for nothing",
         least=0,
+    )
+    max_outstanding_prefetches: int = parameter(
+        0, "copies into fast memory that may be under way at once; 0: any number", least=0
     )
     min_hidden_fraction: float = parameter(
         1.0, "share of a prefetch's bytes that must find idle time of the link", least=0, most=1
@@ -171,6 +176,8 @@ def assign(
         options.min_hidden_fraction,
         options.max_prefetch_starts,
         options.max_run_ends,
+        float(problem.target.fastest.capacity_bytes),
+        options.max_outstanding_prefetches,
     )
     for _ in range(options.sweeps):
         taken = int(cursor[TAKEN])
@@ -185,6 +192,7 @@ def assign(
         if cursor[TAKEN] == taken:
             break
     read_decisions(state, t)
+    read_resident_addresses(state, t)
     notes: list[str] = []
     if budget.is_over():
         notes.append("msa: the time limit ended the assignment early")

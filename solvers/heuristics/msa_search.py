@@ -20,6 +20,7 @@ from ullage.solvers.engine.tables import (
     ACCESS_SEGMENT,
     ACCESS_SLOT,
     ACCESS_STEP,
+    ACCESSES,
     BUSY_S,
     COUNTS,
     FILL,
@@ -39,6 +40,7 @@ from ullage.solvers.engine.tables import (
     SIZES,
     SLOT_END,
     SLOT_LAST,
+    SLOT_MOVES,
     SLOT_READY,
     SLOT_START,
     SLOTS,
@@ -80,6 +82,8 @@ class Rules(NamedTuple):
     min_hidden_fraction: float
     max_prefetch_starts: int
     max_run_ends: int
+    memory_bytes: float
+    max_outstanding: int
 
 
 @entry
@@ -248,10 +252,26 @@ def propose_prefetch(t: Tables, slot: int, access: int, start: int, rules: Rules
     spread(t, slot, FILL, segment, start, use, False)
     t.state[SLOT_START, slot] = t.moves[2 * slot + FILL, 0]
     t.state[SLOT_READY, slot] = last_move(t, slot, FILL) + 1
+    if rules.max_outstanding > 0 and outstanding(t, slot) >= rules.max_outstanding:
+        return False
     if access > t.ints[SEGMENT_FIRST, segment]:
         # Here before an earlier use, for which it was not worth it?
         return bool(last_move(t, slot, FILL) >= t.ints[ACCESS_STEP, access - 1])
     return True
+
+
+@compiled
+def outstanding(t: Tables, slot: int) -> int:
+    """How many copies into fast memory share a step with that of a slot, at most."""
+    begin, end = t.state[SLOT_START, slot], t.state[SLOT_READY, slot]
+    count = 0
+    for access in range(t.ints[SIZES, ACCESSES]):
+        t.state[COUNTS, WORK] += 1
+        if t.state[SLOT_LAST, access] < 0 or t.state[SLOT_MOVES + FILL, access] == 0:
+            continue
+        first = t.moves[2 * access + FILL, 0]
+        count += first < end and begin < t.state[SLOT_READY, access]
+    return count
 
 
 @compiled
@@ -271,7 +291,9 @@ def list_starts(t: Tables, access: int, rules: Rules) -> int:
     rate = min(
         t.floats[SEGMENT_LINK_RATE + FILL, segment], t.floats[SEGMENT_HOME_RATE + FILL, segment]
     )
-    copy_s = t.floats[SEGMENT_SETUP_S + FILL, segment] + t.ints[SEGMENT_BYTES, segment] / rate
+    setup_s = t.floats[SEGMENT_SETUP_S + FILL, segment]
+    copy_s = setup_s + t.ints[SEGMENT_BYTES, segment] / rate
+    most_s = rules.max_overlap_ratio * (setup_s + rules.memory_bytes / rate)
     use = t.ints[ACCESS_STEP, access]
     overhead = RESOURCE + t.ints[SIZES, RESOURCES] + OVERHEAD
     ratio = overhead + ELAPSED - OVERHEAD
@@ -281,7 +303,7 @@ def list_starts(t: Tables, access: int, rules: Rules) -> int:
     for step in range(use - 1, low - 1, -1):
         elapsed_s += t.seconds[STEP_BUSY, step] + t.seconds[overhead, step]
         t.seconds[ratio, count] = elapsed_s / copy_s
-        if t.seconds[ratio, count] > rules.max_overlap_ratio:
+        if elapsed_s > most_s:
             break
         if t.seconds[ratio, count] < rules.min_overlap_ratio:
             begin = count + 1

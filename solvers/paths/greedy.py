@@ -49,6 +49,8 @@ FREE_SHARES = (0.0, 0.1, 0.2)
 SETUPS_COUNT = 0.05
 # How often fewer weights are kept where some found no address.
 KEEP_TRIES = 4
+# Steps up to which weights are kept in steady state where operators reach them at home as well.
+MOST_STREAMING_STEPS = 3000
 # Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
 COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
@@ -92,8 +94,9 @@ def solution_of_pieces(
     """`plan_of_pieces` where that is the way, else the solution whose segments stay whole.
 
     They do, too, where pieces found no room although no operator is too large: whole segments may
-    lie more densely. Where operands must be brought and stay whole, weights in steady state are
-    kept from one inference to the next by `plan_of_pieces` only: the better of both is taken.
+    lie more densely. In steady state weights are kept from one inference to the next by
+    `plan_of_pieces` only (XLA's cross-program prefetch): the better of both is taken. Programs of
+    many steps in which operators reach operands at home are left to the other one.
 
     Args:
         problem: the problem.
@@ -113,7 +116,8 @@ def solution_of_pieces(
             return whole()
         return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     solution = whole()
-    if not problem.steady_state or not problem.target.dma_steps.between or budget.is_over():
+    is_long = not problem.target.dma_steps.between and len(problem.steps) > MOST_STREAMING_STEPS
+    if not problem.steady_state or is_long or budget.is_over():
         return solution
     try:
         kept = plan_of_pieces(problem, rank, budget)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ullage.compiler.common.arrays import Floats
 from ullage.solvers.engine.tables import (
     ACCESS_SLOT,
+    ACCESSES,
     BUSY_S,
     LINEAR,
     MAX_MOVES,
@@ -18,6 +19,7 @@ from ullage.solvers.engine.tables import (
     SEGMENT_LAST,
     SIZES,
     SLOT_LAST,
+    SLOT_OFFSET,
     STEP_BUSY,
     STEP_LOAD,
     TOTALS,
@@ -28,6 +30,7 @@ from ullage.solvers.state.engine_tables import (
     Needs,
     movable,
     read_residency,
+    residents,
     shortened,
     tables_of,
     write_slot,
@@ -102,3 +105,19 @@ def read_decisions(state: ResidencyState, t: Tables) -> None:
                 spans[position] = (end - first, read_residency(t, first + position, index))
         state.residencies[index] = spans
     state.look_anew()
+
+
+def read_resident_addresses(state: ResidencyState, t: Tables) -> None:
+    """What lives in the fastest tier gets the addresses that a repacking gave it in the tables.
+
+    Args:
+        state: from which the tables were made by `decisions_of`; is changed.
+        t: the tables.
+    """
+    accesses = int(t.ints[SIZES, ACCESSES])
+    for slot, index in enumerate(residents(state), accesses):
+        offset = int(t.state[SLOT_OFFSET, slot])
+        state.residencies[index] = {
+            first: (last, replace(residency, offset=offset))
+            for first, (last, residency) in state.residencies[index].items()
+        }

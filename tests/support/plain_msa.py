@@ -157,9 +157,8 @@ class _Assignment:
         window = slice(state.free_from(index, position), use)
         elapsed = (state.busy_time.busy_s[window] + self.overhead_s[window])[::-1].cumsum()
         ratios = elapsed / copy_s
-        allowed = np.flatnonzero(
-            (ratios >= options.min_overlap_ratio) & (ratios <= options.max_overlap_ratio)
-        )
+        most_s = options.max_overlap_ratio * (link.setup_s + target.fastest.capacity_bytes / rate)
+        allowed = np.flatnonzero((ratios >= options.min_overlap_ratio) & (elapsed <= most_s))
         with np.errstate(divide="ignore"):
             distance = np.abs(np.log(ratios[allowed] / options.preferred_overlap_ratio))
         nearest = allowed[np.argsort(distance, kind="stable")]
@@ -174,6 +173,9 @@ class _Assignment:
         if int(room.sum()) < self.options.min_hidden_fraction * segment.size_bytes:
             return None
         fill = spread(state.busy_time, ends, segment.size_bytes, start, use, late=False)
+        most = self.options.max_outstanding_prefetches
+        if most and self._outstanding(fill) >= most:
+            return None
         if position and fill[-1][0] < segment.accesses[position - 1].step:
             return None
         end = use + 1
@@ -185,6 +187,11 @@ class _Assignment:
                 return None
             spill, end = proposed.spill, proposed.end
         return SegmentResidency(index, fill[0][0], fill[-1][0] + 1, end, fill, spill)
+
+    def _outstanding(self, fill: tuple[tuple[int, int], ...]) -> int:
+        """Copies into fast memory that share a step with another one."""
+        copies = [r for _, _, r in self.state.all_residencies() if r.fill]
+        return sum(r.fill[0][0] <= fill[-1][0] and fill[0][0] < r.ready for r in copies)
 
 
 class _Addresses:

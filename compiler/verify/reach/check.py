@@ -16,7 +16,6 @@ from itertools import pairwise, product
 import numpy as np
 from numpy.typing import NDArray
 
-from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.common.units import counted
 from ullage.compiler.ir.graph import Graph, Operator
@@ -230,7 +229,7 @@ class _Check:
             return None
         buffer, place = self.placed[name]
         value = self.graph.values[name]
-        bits = BITS[value.dtype]
+        bits = value.element_bits
         if place.start_byte == place.end_byte or 0 in value.shape:
             return None
         found: list[tuple[int, int]] = []
@@ -239,8 +238,8 @@ class _Check:
                 continue
             # Elements that are inside with all of their bits.
             start = max(0, use.start_byte - place.start_byte) * 8
-            low = -(-start // bits)
-            high = (min(place.end_byte, use.end_byte) - place.start_byte) * 8 // bits
+            low = int(-(-start // bits))
+            high = int((min(place.end_byte, use.end_byte) - place.start_byte) * 8 // bits)
             high = min(high, self._stored(name))  # the last byte may have bits to spare
             if low < high and found and low <= found[-1][1]:
                 found[-1] = (found[-1][0], max(high, found[-1][1]))

@@ -47,7 +47,7 @@ def format_1() -> dict[str, Any]:
     document["format_version"] = 1
     for row in document["target"]["links"]:
         del row["name"]
-    for key in ("tile_axes", "fuse_pairs", "bias_dtype", "scale_dtype", "padding"):
+    for key in ("tile_axes", "fuse_pairs", "bias_dtype", "scale_dtype", "padding", "weight_ratio"):
         del document["target"][key]
     for row in document["transfers"]:
         del row["link"]

@@ -116,6 +116,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
     ((*TARGET, "padding"), "padding must be a Padding", ((Padding(16, 8),), (None, 16, (1, 1)))),
     ((*TARGET, "padding", "channels_multiple"), "padding.channels_multiple", CELLS),
     ((*TARGET, "padding", "columns_multiple"), "padding.columns_multiple", CELLS),
+    ((*TARGET, "weight_ratio"), "weight_ratio", ((0.5, 1, 4.0), (0, 4.5, NAN, True, "1", None))),
     ((*TARGET, "slice_granularity_bytes"), "slice_granularity_bytes", COUNT),
     ((*TARGET, "compute"), "the target needs a Compute", ((), (None, 1))),
     ((*COMPUTE, "overlap"), "overlap", ((0.0, 0.5, 1), (-0.1, 1.1, NAN, True, "1", None))),
@@ -160,6 +161,9 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
         (), (replace(STAGE_OF, elements_per_s=0), replace(STAGE_OF, operators=["Relu"])))),
     (GRID, "double_buffered", (
         (replace(GRID_OF, double_buffered=True),), (replace(GRID_OF, double_buffered=1),))),
+    *((GRID, field, (tuple(replace(GRID_OF, **{field: v}) for v in (0, 1, 16)),
+        tuple(replace(GRID_OF, **{field: v}) for v in (-1, 1.5, None, True))))
+        for field in ("load_cycles", "image_lines")),
     (GRID, "unknown rows_hold or groups", (
         (replace(GRID_OF, rows_hold="channels", groups="serial"),),
         (replace(GRID_OF, rows_hold="rows"), replace(GRID_OF, groups=None)))),

@@ -44,8 +44,13 @@ SHIPPED = (
     "hexagon-htp",
     "imxrt1170",
     "m1max-flash",
+    "m2ultra-flash",
     "mlperf-tiny-mcu",
     "mps3-an547",
+    "nvdla-1024",
+    "nvdla-128",
+    "nvdla-256",
+    "nvdla-512",
     "nvdla-large",
     "nvdla-small",
     "phone-npu-flash",
@@ -153,7 +158,7 @@ def test_kinds_and_published_figures_cannot_be_set(tmp_path: Path) -> None:
 
 def test_which_targets_allow_parts() -> None:
     whole = {name for name in SHIPPED if not load_target(name).tile_axes}
-    assert whole == {"a100-host", "a100-nvme", "cosma", "m1max-flash"}
+    assert whole == {"a100-host", "a100-nvme", "cosma", "m1max-flash", "m2ultra-flash"}
     assert "reduction" in load_target("edge-npu-spm").tile_axes
     assert "reduction" not in load_target("ethos-u65-512").tile_axes
     values = {v.field: v.value for v in describe("ethos-u55-128").values}

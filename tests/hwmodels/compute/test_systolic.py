@@ -59,6 +59,32 @@ def test_double_buffered_weights_are_loaded_beside_the_fold_before(m: int, fold:
     assert gemm_cycles(Gemm(m=m, k=64, n=32), array) == 2 * fold + 2 * 32 + 32 - 2
 
 
+def test_weights_may_take_fewer_cycles_to_load_than_rows() -> None:
+    array = Systolic(rows=64, columns=32, clock_hz=1e9, double_buffered=True, load_cycles=16)
+    fill = 2 * 64 + 32 - 2
+    assert gemm_cycles(Gemm(m=49, k=128, n=32), array) == 2 * 49 + fill
+    assert gemm_cycles(Gemm(m=7, k=128, n=32), array) == 2 * 16 + fill
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines", "depth", "k", "passes"),
+    [
+        (64, 4, 3, 2 * 21, 4),  # 7 pixels of 3 channels, two lines of seven at once
+        (64, 1, 3, 21, 7),
+        (128, 4, 3, 4 * 21, 2),
+        (8, 4, 3, 21, 7),  # a line does not fit: it is folded
+        (64, 0, 3, 3, 49),
+        (64, 4, 5, 5, 49),  # no image
+    ],
+)
+def test_rows_hold_lines_of_windows_over_images(
+    rows: int, lines: int, depth: int, k: int, passes: int
+) -> None:
+    stem = LoopNest("convolution", "Conv", 1, 1, 10, 12, 64, depth, kernel=(7, 7))
+    grid = Systolic(rows, 32, 1e9, rows_hold="channels", image_lines=lines)
+    assert nest_gemm(stem, grid) == Gemm(m=120, k=k, n=64, count=passes)
+
+
 STEM = LoopNest("convolution", "Conv", height=10, width=12, channels=32, depth=3, kernel=(3, 3))
 
 

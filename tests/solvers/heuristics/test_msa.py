@@ -1,5 +1,7 @@
 """`msa` against its reference, on large programs, and without time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,8 @@ OPTIONS = (
     MsaOptions(),
     MsaOptions(max_prefetch_starts=3, max_run_ends=2, max_repacks=1),
     MsaOptions(min_overlap_ratio=0.0, min_hidden_fraction=0.4, spill_window_steps=3),
-    MsaOptions(max_overlap_ratio=3.0, preferred_overlap_ratio=2.0, sweeps=3),
+    MsaOptions(max_overlap_ratio=0.3, preferred_overlap_ratio=2.0, sweeps=3),
+    MsaOptions(max_outstanding_prefetches=1, min_overlap_ratio=0.5),
 )
 
 
@@ -57,3 +60,18 @@ def test_heuristics_out_of_time_say_so(solver: str) -> None:
     plan = solve_with(solver, problem, Asked(deadline=0.0))
     assert find_violations(plan) == []
     assert any("time limit" in note for note in plan.notes)
+
+
+def test_repacking_moves_what_lives_in_the_fastest_tier_in_the_plan_too() -> None:
+    planned = 0
+    for _, state, _ in states(70):
+        target = state.problem.target
+        homes = {**target.homes, "input": target.fastest.name}
+        problem = state.problem.on(replace(target, homes=homes))
+        try:
+            plan = solve_with("msa", problem)
+        except InfeasibleError:
+            continue
+        assert find_violations(plan) == []
+        planned += 1
+    assert planned > 20

@@ -1,0 +1,281 @@
+"""Bytes and latencies of plans beside those of Arm Vela, network by network.
+
+Each network is planned with the ratio of encoded to original weights that Vela states for it
+(`storage.weight_ratio`), with its operators' NPU cycles where latencies are compared
+(`CompileOptions.op_costs`), and with Vela's memory mode: on Ethos-U55 (Shared_Sram) the network's
+input and output are in SRAM, on Ethos-U65 (Dedicated_Sram) in DRAM. `validation.py` makes the page.
+
+Run: python benchmarks/vela.py [--references DIR] [--only NETWORK,NETWORK]
+"""
+
+import argparse
+import csv
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common import ROOT
+
+from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.frontend import FrontendOptions, prepare
+from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.program import DMA_STEP, Step
+from ullage.hwmodels.compute.mac_blocks import block_count, input_cycles
+from ullage.hwmodels.cost import score
+
+REFERENCES = ROOT.parent / "shared" / "validation"
+# NPUs that have a table by Vela, and what its memory mode says of the network's input and output.
+MODES: Mapping[str, Mapping[str, str]] = {
+    "ethos-u55-128": {"homes.input": "sram", "homes.output": "sram"},
+    "ethos-u65-512": {},
+}
+# Total cycles of Vela under a limit on the SRAM, from the references' README.
+CAPPED_NPU, CAPPED_NETWORK, CAPPED_KIB, CAPPED_CYCLES = (
+    "ethos-u55-128",
+    "mbv1_050_160",
+    160,
+    1.859e6,
+)
+# Seconds for a plan, and for the search for a schedule with it.
+PLAN_S, SEARCH_S = 20.0, 60.0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What Vela says of a network.
+
+    Attributes:
+        weight_ratio: encoded bytes of weights over original ones.
+        sram_bytes: SRAM that it uses.
+        slow_bytes: DRAM or flash that weights, inputs and outputs take.
+        slow_moved_bytes: bytes read and written there in an inference.
+        cycles: of an inference.
+        clock_hz: of the NPU.
+    """
+
+    weight_ratio: float
+    sram_bytes: float
+    slow_bytes: float
+    slow_moved_bytes: float
+    cycles: float
+    clock_hz: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--references", type=Path, default=REFERENCES)
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    wanted = [name for name in given.only.split(",") if name]
+    print(bytes_table(given.references, wanted))
+    print()
+    print(latency_table(given.references, wanted))
+
+
+def totals_of(folder: Path, npu: str) -> dict[str, Totals]:
+    """Vela's totals of a table, by network."""
+    with (folder / "vela" / f"{npu}_totals.csv").open(encoding="utf-8") as lines:
+        return {row["network"]: _totals(row) for row in csv.DictReader(lines)}
+
+
+def _totals(row: Mapping[str, str]) -> Totals:
+    return Totals(
+        weight_ratio=float(row["total_npu_encoded_weights"]) / float(row["total_original_weights"]),
+        sram_bytes=1024 * float(row["sram_memory_used"]),
+        slow_bytes=1024
+        * (float(row["dram_memory_used"]) + float(row["off_chip_flash_memory_used"])),
+        slow_moved_bytes=float(row["dram_total_bytes"]) + float(row["off_chip_flash_total_bytes"]),
+        cycles=float(row["cycles_total"]),
+        clock_hz=float(row["core_clock"]),
+    )
+
+
+def bytes_table(folder: Path, wanted: list[str]) -> str:
+    """Bytes in flash or DRAM, and bytes moved there, beside Vela's."""
+    lines = [
+        "| NPU, network | encoded / original | Vela, stored | ours | ours / Vela | Vela, moved "
+        "| ours | ours / Vela | and the image's bursts | ours / Vela |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for npu in MODES:
+        for network, vela in totals_of(folder, npu).items():
+            if wanted and network not in wanted:
+                continue
+            plan = planned(folder, npu, network, vela, schedule="whole", objective="traffic")
+            stored, moved = stored_bytes(plan), moved_bytes(plan)
+            bursts = moved + image_bytes(plan)
+            lines.append(
+                f"| {npu}, {network} | {vela.weight_ratio:.3f} | {vela.slow_bytes:,.0f} "
+                f"| {stored:,} | {stored / vela.slow_bytes:.2f} | {vela.slow_moved_bytes:,.0f} "
+                f"| {moved:,} | {moved / vela.slow_moved_bytes:.2f} "
+                f"| {bursts:,.0f} | {bursts / vela.slow_moved_bytes:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def stored_bytes(plan: Plan) -> int:
+    """Bytes of buffers whose home is not the fastest tier: weights, and inputs and outputs."""
+    target = plan.target
+    return sum(
+        buffer.size_bytes
+        for buffer in plan.problem.buffers
+        if buffer.kind != "activation" and target.home(buffer.kind) != target.fastest
+    )
+
+
+def moved_bytes(plan: Plan) -> int:
+    """Bytes read and written in tiers behind the fastest one."""
+    return sum(score(plan).traffic_bytes.values())
+
+
+def image_bytes(plan: Plan) -> float:
+    """Bytes of bursts in which blocks read the network's image in place, beyond its own bytes.
+
+    0 where the image is in the fastest tier. Vela's NPU reads it where it is, and so does the
+    compute model `mac-blocks`; plans may copy it to SRAM first, once.
+    """
+    target, blocks = plan.target, plan.target.compute.mac_blocks
+    if blocks is None or target.home("input") == target.fastest:
+        return 0.0
+    images = {b for b, buffer in enumerate(plan.problem.buffers) if buffer.kind == "input"}
+    bursts = 0.0
+    for step in plan.problem.steps:
+        reads = [u for u in step.uses if u.buffer in images and not u.write]
+        nest = step.nests[0] if step.nests else None
+        if reads and nest is not None and nest.kind == "convolution":
+            read = block_count(nest, blocks) * input_cycles(nest, blocks)
+            bursts += read / blocks.image_cycles_per_byte - sum(u.accessed_bytes for u in reads)
+    return bursts
+
+
+def latency_table(folder: Path, wanted: list[str]) -> str:
+    """Latencies at Vela's compute cycles, with whole operators and with a schedule."""
+    lines = [
+        "| NPU, network | SRAM | Vela, cycles | ours, own cycles | ours / Vela | at Vela's, whole "
+        "| ours / Vela | at Vela's, scheduled | ours / Vela |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for npu in MODES:
+        vela_of = totals_of(folder, npu)
+        rows = [(name, None, vela.cycles) for name, vela in vela_of.items()]
+        if npu == CAPPED_NPU:
+            rows.append((CAPPED_NETWORK, CAPPED_KIB, CAPPED_CYCLES))
+        for network, kib, cycles in rows:
+            if wanted and network not in wanted:
+                continue
+            cells = [f"{npu}, {network}", f"{kib} KiB" if kib else "ample", f"{cycles:,.0f}"]
+            vela = vela_of[network]
+            for schedule, with_cycles in (("whole", False), ("whole", True), ("cascade", True)):
+                plan = planned(folder, npu, network, vela, schedule, kib, with_cycles=with_cycles)
+                ours = score(plan).latency_s * vela.clock_hz
+                cells += [f"{ours:,.0f}", f"{ours / cycles:.2f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def planned(
+    folder: Path,
+    npu: str,
+    network: str,
+    vela: Totals,
+    schedule: str,
+    sram_kib: int | None = None,
+    *,
+    with_cycles: bool = False,
+    objective: Literal["latency", "traffic"] = "latency",
+) -> Plan:
+    """A verified plan of a network in Vela's memory mode.
+
+    Args:
+        folder: the references.
+        npu: target, and name of Vela's tables.
+        network: name of the network.
+        vela: its totals.
+        schedule: `whole` or `cascade`.
+        sram_kib: KiB of SRAM instead of the target's.
+        with_cycles: compute cycles are Vela's.
+        objective: what the plan minimises.
+    """
+    model = folder / "models" / f"{network}.onnx"
+    overrides = {**MODES[npu], "storage.weight_ratio": f"{vela.weight_ratio:.6f}"}
+    with tempfile.TemporaryDirectory() as scratch:
+        costs = Path(scratch) / "cycles.csv"
+        if with_cycles:
+            write_cycles(costs, folder, npu, network)
+        options = CompileOptions(
+            target=npu,
+            overrides=overrides,
+            dtype="int8",
+            batch=1,
+            solver="fluid",
+            objective=objective,
+            fast_memory_bytes=None if sram_kib is None else 1024 * sram_kib,
+            schedule=schedule,
+            op_costs=costs if with_cycles else None,
+            time_limit_s=PLAN_S if schedule == "whole" else SEARCH_S,
+        )
+        return compile_model(model, options).plan
+
+
+def write_cycles(file: Path, folder: Path, npu: str, network: str) -> None:
+    """Vela's NPU cycles of our operators, as `--op-costs` takes them.
+
+    An operator that Vela does not list keeps the target's model.
+    """
+    options = FrontendOptions(target=npu, dtype="int8", batch=1)
+    problem = prepare(folder / "models" / f"{network}.onnx", options).problem
+    left = list(by_network(folder / "vela" / f"{npu}_layers.csv")[network])
+    with file.open("w", encoding="utf-8", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(("operator", "cycles"))
+        for step in problem.steps:
+            found = rows_of(step, left) if step.kind != DMA_STEP else []
+            for row in found:
+                left.remove(row)
+            if found:
+                rows.writerow((step.name, sum(float(row["npu_cycles"]) for row in found)))
+
+
+def by_network(file: Path) -> dict[str, list[dict[str, str]]]:
+    """Rows of a table of layers by network, in their order."""
+    found: dict[str, list[dict[str, str]]] = {}
+    with file.open(encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            found.setdefault(row["network"], []).append(row)
+    return found
+
+
+def first_name(operator: str) -> str:
+    """The first of the names that TFLite joins for a fused operator."""
+    return operator.partition("#")[0].partition(";")[0]
+
+
+def rows_of(step: Step, rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Vela's operations that are one of our operators.
+
+    They have its name, or are the first with its number of multiply-accumulates: Vela names an
+    operation by what it writes, which a Pad behind it may have renamed. A Softmax is many.
+    """
+    name = first_name(step.name)
+    if step.kind == "Softmax":
+        return [row for row in rows if row["original_operator"] == "Softmax"]
+    if step.kind == "ReduceMean":
+        return [row for row in rows if row["name"] in (name, f"{name}_intermediate")]
+    alike = [row for row in rows if macs_of(row) == step.macs] if step.macs else []
+    named = [row for row in rows if row["name"] == name and row["original_operator"] != "Softmax"]
+    if step.macs:
+        both = [row for row in alike if row["name"] == name]
+        return (both or alike)[:1]
+    return named
+
+
+def macs_of(row: dict[str, str]) -> int:
+    """Multiply-accumulates of a row."""
+    return int(float(row["macs"]))
+
+
+if __name__ == "__main__":
+    main()
