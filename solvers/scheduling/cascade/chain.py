@@ -211,7 +211,7 @@ def _table(
         room = max(0.0, capacity - g.kept_bytes)
         moved = g.weight_bytes + g.given_bytes + g.read_again(room) - g.late_bytes
         if compute_weight is None:
-            seconds = max(g.compute_s, moved / rate)
+            seconds = facts.together(g.compute_s, moved / rate)
         else:
             seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
         own.append(seconds + g.late_bytes / rate + price * g.parts)

@@ -112,6 +112,14 @@ class OrderFacts:
         """Of reading the second memory."""
         return 1 / self.target.tiers[1].read_bytes_per_s
 
+    def together(self, compute_s: float, moved_s: float) -> float:
+        """Time of computing and of accesses to the second memory beside it.
+
+        What the unit cannot compute in (`compute.overlap` below 1) is added: all that it accesses
+        there counts as in place.
+        """
+        return max(compute_s + self.target.compute.exposed * moved_s, moved_s)
+
     @classmethod
     def of(cls, graph: Graph, order: Sequence[int], problem: Problem) -> "OrderFacts":
         """The facts of a graph in an order.

@@ -344,7 +344,8 @@ class FittedGroups:
         """Estimated time of an operator by itself, without what each of its groups moves."""
         rate = self.facts.seconds_per_byte
         again_bytes = (group.again_bytes or 0.0) - group.late_bytes
-        seconds = max(group.compute_s, (group.weight_bytes + again_bytes) * rate)
+        moved_s = (group.weight_bytes + again_bytes) * rate
+        seconds = self.facts.together(group.compute_s, moved_s)
         return seconds + group.late_bytes * rate
 
 

@@ -178,7 +178,7 @@ class PeakSearch:
     def _seconds(self, group: GroupEstimate, room_bytes: float) -> float:
         moved_bytes = group.weight_bytes + group.read_again(room_bytes)
         moved_s = moved_bytes * self._weight_s_per_byte
-        return max(group.compute_s, moved_s)
+        return self.facts.together(group.compute_s, moved_s)
 
     def _latency(self, groups: Sequence[Cascade]) -> float:
         return sum(

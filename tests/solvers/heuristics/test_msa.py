@@ -14,6 +14,8 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.solvers.budget import Budget
 from ullage.solvers.heuristics import msa
 from ullage.solvers.heuristics.msa import MsaOptions
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
 
 OPTIONS = (
     MsaOptions(),
@@ -75,3 +77,28 @@ def test_repacking_moves_what_lives_in_the_fastest_tier_in_the_plan_too() -> Non
         assert find_violations(plan) == []
         planned += 1
     assert planned > 20
+
+
+def test_no_more_copies_are_under_way_than_may_be() -> None:
+    crowded = 0
+    for _, state, _ in states(60):
+        try:
+            free, _ = msa.assign(state.problem, MsaOptions(), Budget(), compiles=False)
+            limits = MsaOptions(max_outstanding_prefetches=1)
+            found, _ = msa.assign(state.problem, limits, Budget(), compiles=False)
+        except InfeasibleError:
+            continue
+        crowded += _at_once(free) > 1
+        mandatory = ResidencyState(state.problem, state.segments)
+        place_residencies(mandatory)
+        if not any(residency.fill for _, _, residency in mandatory.all_residencies()):
+            assert _at_once(found) <= 1
+    assert crowded > 3
+
+
+def _at_once(state: ResidencyState) -> int:
+    """The most copies into fast memory that share a step."""
+    copies = [r for _, _, r in state.all_residencies() if r.fill]
+    return max(
+        (sum(r.fill[0][0] <= t < r.ready for r in copies) for t in range(state.steps)), default=0
+    )

@@ -35,6 +35,14 @@ def facts_of(graph: Graph) -> OrderFacts:
     return OrderFacts.of(graph, order, problem)
 
 
+@pytest.mark.parametrize(("overlap", "seconds"), [(1.0, 4.0), (0.75, 4.0), (0.25, 5.0), (0.0, 6.0)])
+def test_what_the_unit_cannot_compute_beside_is_added(overlap: float, seconds: float) -> None:
+    facts = facts_of(random_tiled_graph(Random(0), operators=2))
+    compute = replace(facts.target.compute, overlap=overlap)
+    core = replace(facts, target=replace(facts.target, compute=compute))
+    assert core.together(2.0, 4.0) == seconds
+
+
 def task_of(graph: Graph, memory_bytes: int, seconds: float) -> SchedulingTask:
     target = load_target("edge-npu").with_fast_memory(memory_bytes)
     order = tuple(range(len(graph.operators)))
