@@ -23,12 +23,12 @@ import numpy as np
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
+from ullage.compiler.ir.target import Target
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import (
     PART_PRICE,
     Chain,
-    choose_groups,
     estimated_groups,
 )
 from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
@@ -162,15 +162,16 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
     programs = FITTED_PROGRAMS if fitted else PROGRAMS
+    chains = _Chains(facts, estimates or [], task.target)
     candidates: list[ValuedGroups] = []
     untold: list[Sequence[Cascade]] = []  # groups that time left without a value
     for weight, price in programs if estimates is not None else ():
         if task.budget.is_over() or (candidates and programs_budget.is_over()):
             break
         if fitted is None:
-            groups = _groups_in_time(task, facts, estimates or [], weight, price)
+            groups = _groups_in_time(task, chains, weight, price)
         else:
-            groups = choose_groups(facts, estimates or [], task.target, weight, price)
+            groups = chains.of(weight, price).best(0, len(facts.order))
             is_needed = must_cut and not latest
             fitting = _fitting(fitted, groups, task, is_needed=is_needed)
             if fitting is None:
@@ -207,7 +208,7 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         return CascadeResult(fitted.schedule(latest), tuple(latest))
     if task.most_parts is not None:
         judge.task = replace(task, most_parts=max(task.most_parts, best.parts))
-    search = _LocalSearch(judge, best, sure, seen, fitted, estimates or [])
+    search = _LocalSearch(judge, best, sure, seen, fitted, chains)
     search.improve(tries)
     return CascadeResult(
         schedule=schedule_of(task, facts, search.best.cascades) or whole,
@@ -272,18 +273,37 @@ def _with_time_for(task: SchedulingTask, parts: float, least_s: float) -> Schedu
     return replace(task, budget=task.budget.until(time.monotonic() + left_s))
 
 
+class _Chains:
+    """The dynamic programs of a search, whose tables are built once.
+
+    Attributes:
+        facts: the graph in its order.
+        estimates: by position, the estimates of the groups that end there.
+    """
+
+    def __init__(
+        self, facts: OrderFacts, estimates: Sequence[Sequence[GroupEstimate]], target: Target
+    ) -> None:
+        self.facts, self.estimates = facts, estimates
+        self._target = target
+        self._known: dict[tuple[float | None, float], Chain] = {}
+
+    def of(self, weight: float | None, price: float) -> Chain:
+        """The program with a weight of compute time and a price of a part (`choose_groups`)."""
+        key = weight, price
+        if key not in self._known:
+            self._known[key] = Chain(self.facts, self.estimates, self._target, weight, price)
+        return self._known[key]
+
+
 def _groups_in_time(
-    task: SchedulingTask,
-    facts: OrderFacts,
-    estimates: Sequence[Sequence[GroupEstimate]],
-    weight: float | None,
-    price: float,
+    task: SchedulingTask, chains: _Chains, weight: float | None, price: float
 ) -> list[Cascade]:
     """The groups of a dynamic program; of dearer parts while there are too many to be planned."""
-    parts_of = {g.cascade: g.parts for ending in estimates for g in ending}
+    parts_of = {g.cascade: g.parts for ending in chains.estimates for g in ending}
     most = math.inf if task.most_parts is None else task.most_parts
     while True:
-        groups = choose_groups(facts, estimates, task.target, weight, price)
+        groups = chains.of(weight, price).best(0, len(chains.facts.order))
         if sum(parts_of[group] for group in groups) <= most or task.budget.is_over():
             return groups
         price *= DEARER
@@ -327,7 +347,8 @@ def limited_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     best, sure = start.best, start.sure
     if best is None or sure is None:
         return CascadeResult(whole)
-    search = _LocalSearch(start.judge, best, sure, start.tried, None, ())
+    chains = _Chains(start.judge.facts, (), task.target)
+    search = _LocalSearch(start.judge, best, sure, start.tried, None, chains)
     search.improve(tries)
     return CascadeResult(
         schedule=schedule_of(task, start.judge.facts, search.best.cascades) or whole,
@@ -349,23 +370,20 @@ class _LocalSearch:
         sure: ValuedGroups,
         seen: set[tuple[Cascade, ...]],
         fitted: FittedGroups | None,
-        estimates: Sequence[Sequence[GroupEstimate]],
+        chains: _Chains,
     ) -> None:
         self.judge, self.task, self.facts = judge, judge.task, judge.facts
         self.best, self.sure = best, sure  # the same groups, by the coarse and by the fine axis
         self.tries = self.gains = 0
         self._told = sure.worth  # the best that progress has shown
         self._seen = seen
-        self._fitted, self._estimates = fitted, estimates
+        self._fitted, self._estimates = fitted, chains.estimates
         self._checked, self._checked_gains = best, 0  # the best that was valued as a whole
         self._stretches: dict[tuple[tuple[Cascade, ...], bool], ValuedGroups | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
         self._chains: list[Chain] = []
-        if fitted is None and len(estimates) == len(self.facts.order):
-            self._chains = [
-                Chain(self.facts, estimates, self.task.target, weight, price)
-                for weight, price in PROGRAMS
-            ]
+        if fitted is None and len(chains.estimates) == len(self.facts.order):
+            self._chains = [chains.of(weight, price) for weight, price in PROGRAMS]
 
     def improve(self, tries: int) -> None:
         """Try moves until the tries, the time or the patience end.
