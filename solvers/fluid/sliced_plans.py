@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -147,6 +148,13 @@ def _plan_in_parts(
     is_near = bound is None or value <= bound * (1 + PAGES_GAP)
     if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:
         return solution
+    if page > target.fastest.alignment_bytes:  # small tensors may share a page
+        with suppress(LookupError, InfeasibleError):
+            other, _ = _placed_in_parts(direct, relaxation, budget, page_bytes=0, cut=cut)
+            solution = min((solution, other), key=lambda s: value_of(s.assignment))
+            value = value_of(solution.assignment)
+        if bound is not None and value <= bound * (1 + PAGES_GAP):
+            return solution
     narrower = _with_less_room(direct, relaxation, lost_bytes, value, options, budget)
     if narrower is None:
         return solution
