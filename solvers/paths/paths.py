@@ -191,8 +191,8 @@ def is_exact(live_range: LiveRange, path: Path) -> bool:
         ready = path.residencies[
             (path.residencies[:, READY] <= step) & (step < path.residencies[:, END]), 0
         ]
-        if read >= 0 and ready.min() < read:
-            return False
+        if read >= 0 and (not len(ready) or ready.min() < read):
+            return False  # there is a faster copy, or none at all
     return True
 
 
