@@ -2,7 +2,7 @@
 
 The encoder is of BERT-base's sizes (Devlin et al. 2019: 12 layers, 768 wide, 12 heads) with a
 symbolic sequence length; the decoder (4 layers, 512 wide) is of the GPT kind with a symbolic past
-and growing caches, alone and as states (`--state auto`). Lengths are the multiples of 8 from 8 to
+and growing caches. Lengths are the multiples of 8 from 8 to
 512. Loss: value of a length with its bucket's decisions over that of a plan made for it alone by
 the same solver.
 
@@ -25,13 +25,12 @@ from ullage.compiler.families.files import json_bytes, single_bytes
 
 NAME = "families"
 LENGTHS = "8..512:8"
-# model, its dimension, target, solver, whether caches are states, sizes of the fast memory
+# model, its dimension, target, solver, sizes of the fast memory
 CASES = (
-    ("encoder", "seq", "edge-npu", "greedy", False, ("1MiB", "4MiB")),
-    ("encoder", "seq", "edge-npu", "fluid", False, ("1MiB", "4MiB")),
-    ("encoder", "seq", "edge-npu-spm", "fluid", False, ("8MiB",)),
-    ("decoder", "past", "edge-npu", "fluid", False, ("256KiB", "1MiB")),
-    ("decoder", "past", "edge-npu", "fluid", True, ("256KiB", "1MiB")),
+    ("encoder", "seq", "edge-npu", "greedy", ("1MiB", "4MiB")),
+    ("encoder", "seq", "edge-npu", "fluid", ("1MiB", "4MiB")),
+    ("encoder", "seq", "edge-npu-spm", "fluid", ("8MiB",)),
+    ("decoder", "past", "edge-npu", "fluid", ("256KiB", "1MiB")),
 )
 
 
@@ -43,14 +42,14 @@ def main() -> None:
     chosen = set(arguments.only.split(","))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, symbol, target, solver, states, sizes in CASES:
+        for name, symbol, target, solver, sizes in CASES:
             if name not in chosen:
                 continue
             path = Path(folder) / f"{name}.onnx"
             if not path.exists():
                 onnx.save(model(name), path)
             for size in sizes:
-                rows.append(row(path, symbol, (target, solver, states), size, arguments.tolerance))
+                rows.append(row(path, symbol, (target, solver), size, arguments.tolerance))
                 print(*rows[-1], flush=True)
     columns = (
         *("model", "target", "solver", "fast memory", "plans", "lengths", "mean loss %"),
@@ -76,22 +75,21 @@ def model(name: str) -> onnx.ModelProto:
 
 
 def row(
-    path: Path, symbol: str, how: tuple[str, str, bool], size: str, tolerance: float
+    path: Path, symbol: str, how: tuple[str, str], size: str, tolerance: float
 ) -> tuple[object, ...]:
     """A row of the table: the family of a model on a chip."""
-    target, solver, states = how
+    target, solver = how
     options = CompileOptions(
         target=target,
         solver=solver,
         dtype="int8",
         fast_memory_bytes=parse_size(size),
-        states=("auto",) if states else (),
     )
     begun = time.process_time()
     family = plan_family(path, parse_lengths(symbol, LENGTHS), tolerance, options)
     losses = [at.loss for at in family.lengths]
     return (
-        f"{path.stem}, states" if states else path.stem,
+        path.stem,
         target,
         solver,
         format_size(parse_size(size)),
