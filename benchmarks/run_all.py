@@ -34,6 +34,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["whole_tensors_exact"],
     ),
     "multi_tier": (["multi_tier.py"], ["multi_tier"]),
+    "families": (["families.py"], ["families"]),
     "scratchpad": (
         ["scratchpad.py"],
         ["scratchpad_summary", "scratchpad_above", "scratchpad"],
