@@ -248,7 +248,9 @@ def _solution(
             reasons.TERMINATION_REASON_FEASIBLE,
             reasons.TERMINATION_REASON_NO_SOLUTION_FOUND,
         )
-        level = logging.INFO if reason in ended_early else logging.WARNING  # time was over
+        # Time was over; or this is the method that is never the only one to be tried.
+        is_expected = reason in ended_early or solver == GLOP_DUAL
+        level = logging.INFO if is_expected else logging.WARNING
         logger.log(level, "%s found no optimum of the linear program: %s", solver, name.lower())
         return None
     optimum = answer.solutions[0]
