@@ -105,7 +105,7 @@ def _file(name: str, folder: Path) -> Path | None:
 
 
 def _row(name: str, path: Path, rate: float, share: float, seconds: float) -> list[str]:
-    options = CompileOptions(overrides=_overrides(rate), solver="fluid", schedule="whole")
+    options = CompileOptions(overrides=overrides_of(rate), solver="fluid", schedule="whole")
     whole = prepare(path, options)
     size = int(share * live_bytes_by_step(whole.problem, whole.target).max())
     whole = whole.on(whole.target.with_fast_memory(size))
@@ -115,7 +115,7 @@ def _row(name: str, path: Path, rate: float, share: float, seconds: float) -> li
     compiled = compile_model(
         path,
         CompileOptions(
-            overrides=_overrides(rate),
+            overrides=overrides_of(rate),
             fast_memory_bytes=size,
             solver="fluid",
             recompute="auto",
@@ -150,7 +150,7 @@ def _bound(whole: Prepared) -> float:
 
 def _known(whole: Prepared) -> list[Schedule]:
     """The best schedules by checkpoints and by a knapsack, as the surrogate values them."""
-    task = _task(whole)
+    task = task_of(whole)
     facts = recompute_facts(task.graph, task.order, task.aliases)
     surrogate = surrogate_of(facts, whole.problem)
     best: list[Schedule] = []
@@ -164,14 +164,15 @@ def _planned(
     whole: Prepared, solver: str, schedule: Schedule | None, seconds: float
 ) -> float | None:
     """Latency of a solver's verified plan; None where it has none in time."""
-    problem = whole.problem if schedule is None else _task(whole).problem_of(schedule)
+    problem = whole.problem if schedule is None else task_of(whole).problem_of(schedule)
     try:
         return run_solver(solver, problem, Budget(time.monotonic() + seconds)).value
     except InfeasibleError:
         return None
 
 
-def _task(whole: Prepared) -> SchedulingTask:
+def task_of(whole: Prepared) -> SchedulingTask:
+    """What a search for repetitions is given."""
     return SchedulingTask(
         graph=whole.graph,
         order=model_order(whole.graph),
@@ -184,7 +185,7 @@ def _task(whole: Prepared) -> SchedulingTask:
     )
 
 
-def _overrides(rate: float) -> dict[str, str]:
+def overrides_of(rate: float) -> dict[str, str]:
     """Slow memory of a bandwidth, in bytes per second."""
     fields = [f"tiers.dram.{way}_bytes_per_s" for way in ("read", "write")]
     fields += [f"links.{link}.bandwidth_bytes_per_s" for link in ("dram->sram", "sram->dram")]

@@ -72,6 +72,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "cosma_random": (["cosma_random.py"], ["cosma_random"]),
     "cosma_speed": (["cosma_speed.py"], ["cosma_speed"]),
     "deadlines": (["deadlines.py"], ["deadlines"]),
+    "recomputation": (["recomputation.py"], ["recomputation"]),
     "muzero": (["muzero.py"], ["muzero"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
     "real_files": (["real_files.py", "--install"], ["real_files"]),

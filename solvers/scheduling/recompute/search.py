@@ -48,7 +48,7 @@ from ullage.solvers.state.segments import segments_of
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=8, max_rounds=1)
 # Sets that the surrogate values at most.
-MOST_VALUED = 25_000
+MOST_VALUED = 15_000
 # Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
 KICKS, KICK_SHARES = (8, 16, 32, 64), (0.1, 0.3, 0.6)
 # Optima in a row that are no better after which the search ends.
@@ -66,7 +66,7 @@ LEAST_PLACES = 2
 # Relative gain that counts, and the chance that an equal set is taken.
 GAIN, EQUAL_CHANCE = 1e-7, 0.5
 # Sets of which LPs are solved.
-RANKED = 3
+RANKED = 2
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The search for what to compute again: by its surrogate, and by the plans of what it chooses."""
 
 from dataclasses import replace
+from itertools import compress, product
 from random import Random
 
 import numpy as np
@@ -20,8 +21,8 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
 from ullage.solvers.scheduling.recompute import surrogate as surrogates
-from ullage.solvers.scheduling.recompute.copies import recompute_facts
-from ullage.solvers.scheduling.recompute.known import BUDGETS, LENGTHS, STRETCHES
+from ullage.solvers.scheduling.recompute.copies import RecomputeFacts, recompute_facts
+from ullage.solvers.scheduling.recompute.known import BUDGETS, LENGTHS, STRETCHES, ends
 from ullage.solvers.scheduling.recompute.search import recompute
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 
@@ -125,3 +126,36 @@ def test_too_many_repetitions_are_worth_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_schedule_that_is_not_legal_is_not_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_is_legal", lambda *_: False)
     assert recompute(task_of(chip_for(5)), Budget()).schedule.is_whole
+
+
+def test_the_search_finds_the_best_of_all_sets_of_a_small_step() -> None:
+    """Every set of gaps of a step of two layers, valued by the same surrogate."""
+    graph = imported(training_step(2))
+    task = replace(task_of(chip_for(3)), graph=graph, order=model_order(graph))
+    facts = recompute_facts(graph, task.order, task.aliases)
+    problem = task.problem_of(Schedule.whole(task.order))
+    surrogate = surrogate_of(facts, problem)
+    last = ends(facts)
+    between = [gap for gap in facts.gaps if gap not in last]
+    # Behind its last access the state of a result counts only where a chain may read it.
+    chained = {operand for gap in between for operand in _operands(facts, gap.result)}
+    free = [*between, *(gap for gap in last if gap.result in chained)]
+    best = np.inf
+    for chosen in product((False, True), repeat=len(free)):
+        dropped = last.difference(free).union(compress(free, chosen))
+        best = min(best, surrogate.value(surrogate.flags_of(dropped)))
+    sets = module._GapSearch(facts, problem, task, Budget()).run()
+    assert surrogate.value(surrogate.flags_of(sets[-1])) <= best * (1 + 1e-6)
+    assert best < surrogate.value(surrogate.flags_of(sets[0])) * 0.95
+
+
+def _operands(facts: RecomputeFacts, result: int) -> set[int]:
+    """What a chain that makes a result may read, however long it is."""
+    found: set[int] = set()
+    waiting = [result]
+    while waiting:
+        for operand in facts.reads[facts.results[waiting.pop()].producer]:
+            if operand not in found:
+                found.add(operand)
+                waiting.append(operand)
+    return found
