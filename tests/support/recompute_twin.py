@@ -1,10 +1,8 @@
-"""What dropped gaps cost, in plain Python, but for the arithmetic of `joint_surrogate`."""
+"""What dropped gaps cost, in plain Python."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 
-import numpy as np
-
-from ullage.solvers.scheduling.joint_surrogate import OrderSurrogate
 from ullage.solvers.scheduling.recompute.copies import GapOf, parts_of
 from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate
 
@@ -47,19 +45,54 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
             users[current[result]].append(place)
     for index, one in enumerate(results):
         kept[current[index]] = one.is_output
-    at = np.array(order, dtype=np.int64)
-    first = np.cumsum([0, *map(len, users)], dtype=np.int64)
-    figures = OrderSurrogate(
-        capacity_bytes=of.capacity_bytes,
-        compute_s=of.compute_s[at],
-        fixed_s=np.zeros(len(order)),
-        scratch_bytes=of.scratch_bytes[at],
-        first=first,
-        users=np.array([user for one in users for user in one], dtype=np.int64),
-        size_bytes=np.array(sizes),
-        read_s=np.array(read_s),
-        write_s=np.array(write_s),
-        written=np.array(written, dtype=np.bool_),
-        kept=np.array(kept, dtype=np.bool_),
+    busy, stored = [0.0] * len(order), [0.0] * len(order)
+    room = [of.capacity_bytes - float(of.scratch_bytes[i]) for i in order]
+    gaps: list[tuple[float, int, int, int]] = []
+    for number, places in enumerate(users):
+        if not written[number]:
+            busy[places[0]] += read_s[number]
+        saved = read_s[number]
+        if written[number] and not kept[number] and len(places) == 2:
+            saved += write_s[number]
+        for at, (before, now) in enumerate(pairwise(places)):
+            begin = before if written[number] and at == 0 else before + 1
+            worth = saved / sizes[number] / (now + 1 - begin)
+            gaps.append((worth, number, begin, now + 1))
+    least = [1.0] * len(users)
+    for _, number, begin, end in sorted(gaps, key=lambda gap: -gap[0]):
+        share = min(1.0, max(0.0, min(room[begin:end])) / sizes[number])
+        least[number] = min(least[number], share)
+        busy[end - 1] += (1.0 - share) * read_s[number]
+        for step in range(begin, end):
+            room[step] -= share * sizes[number]
+    for number, places in enumerate(users):
+        if written[number]:
+            share = 1.0 if kept[number] else 1.0 - least[number]
+            stored[places[0]] += share * write_s[number]
+    per_byte = min(1.0, *(read / size for read, size in zip(read_s, sizes, strict=True)))
+    return _elapsed(
+        [float(of.compute_s[i]) for i in order],
+        busy,
+        stored,
+        [max(0.0, free) * per_byte for free in room],
     )
-    return figures.value(range(len(order)))
+
+
+def _elapsed(
+    compute: Sequence[float], read: Sequence[float], stored: Sequence[float], room: Sequence[float]
+) -> float:
+    """Seconds of all steps: in idle time the link fetches for later ones, stores for earlier."""
+    total = fetched = waiting = 0.0
+    for work, fetch, store, free in zip(compute, read, stored, room, strict=True):
+        early = min(max(0.0, fetch - work), fetched)
+        late = fetch - early
+        spent = max(work, late)
+        idle = spent - late
+        waiting += store
+        saved = min(waiting, idle)
+        waiting -= saved
+        spent += max(0.0, waiting - free)
+        waiting = min(waiting, free)
+        fetched = min(fetched - early + idle - saved, free - waiting)
+        total += spent
+    return total + waiting

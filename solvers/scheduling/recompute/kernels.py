@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.kernel_cache import kernel
-from ullage.solvers.scheduling.joint_surrogate import _close, _elapsed
+from ullage.solvers.scheduling.joint_surrogate import _close
 from ullage.solvers.scheduling.recompute.copies import DROPPED, KEPT
 
 Flags = NDArray[np.uint8]
@@ -192,7 +192,7 @@ def _seconds_of(
         begins, placed, written, kept, size, read_s, write_s
     )
     by_worth = np.argsort(worth, kind="mergesort")
-    least = np.ones(items)
+    least, stored = np.ones(items), np.zeros(steps)
     _close(
         gap_item[by_worth], gap_begin[by_worth], gap_end[by_worth], size, read_s, room, busy, least
     )
@@ -201,10 +201,36 @@ def _seconds_of(
         ahead = min(ahead, read_s[item] / size[item])
         if written[item]:
             share = 1.0 if kept[item] else 1.0 - least[item]
-            busy[placed[begins[item]]] += share * write_s[item]
+            stored[placed[begins[item]]] += share * write_s[item]
     for place in range(steps):
         room[place] = max(room[place], 0.0) * ahead
-    return _elapsed(compute, busy, room)
+    return _elapsed(compute, busy, stored, room)
+
+
+def _elapsed_of(compute: Floats, read: Floats, stored: Floats, room: Floats) -> float:
+    """Seconds of all steps: idle time of the link fetches for later ones, and stores for earlier.
+
+    Args:
+        compute: (T,) seconds of computing.
+        read: (T,) seconds of what is fetched or read at home.
+        stored: (T,) seconds of what is stored from here on.
+        room: (T,) free memory for what was fetched ahead or waits to be stored, in seconds.
+    """
+    total, ahead, behind = 0.0, 0.0, 0.0
+    for step in range(len(compute)):
+        taken = min(max(0.0, read[step] - compute[step]), ahead)
+        ahead -= taken
+        spent = max(compute[step], read[step] - taken)
+        idle = spent - (read[step] - taken)
+        behind += stored[step]
+        done = min(behind, idle)
+        behind -= done
+        if behind > room[step]:
+            spent += behind - room[step]
+            behind = room[step]
+        ahead = min(ahead + idle - done, room[step] - behind)
+        total += spent
+    return total + behind
 
 
 def _by_item_of(item_of: Ints, place_of: Ints, items: int) -> tuple[Ints, Ints]:
@@ -254,7 +280,7 @@ def _gaps_of(
     return gap_item, gap_begin, gap_end, worth
 
 
-_needed = kernel()(_needed_of)
+_needed, _elapsed = kernel()(_needed_of), kernel()(_elapsed_of)
 _by_item, _gaps = kernel()(_by_item_of), kernel()(_gaps_of)
 _sequence = kernel()(_sequence_of)
 seconds = kernel()(_seconds_of)

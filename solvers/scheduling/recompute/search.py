@@ -6,8 +6,8 @@
    follow one another until one gains nothing. Sets that are as good are taken now and then, so that
    plateaus are crossed. From an optimum the search goes on with some gaps changed that belong to
    one window of the order (iterated local search; Lourenco, Martin and Stutzle, 2003).
-2. The best sets on the way are ranked by the fluid LPs of their schedules, which know
-   when data moves.
+2. The best two on the way, and the best of each family that others would choose, are ranked by the
+   fluid LPs of their schedules, which know when data moves.
 
 Decisions are per tensor and gap, never per operator and step: what a step needs follows from them.
 Whether the plan is better than the one without recomputation, the caller checks by planning both.
@@ -46,7 +46,7 @@ from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
-OPTIONS = FluidOptions(window_steps=8, max_rounds=1)
+OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 # Sets that the surrogate values at most.
 MOST_VALUED = 15_000
 # Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
@@ -65,7 +65,7 @@ LIMIT_SHARE = 0.5
 LEAST_PLACES = 2
 # Relative gain that counts, and the chance that an equal set is taken.
 GAIN, EQUAL_CHANCE = 1e-7, 0.5
-# Sets of which LPs are solved.
+# Sets of the search of which LPs are solved.
 RANKED = 2
 
 
@@ -105,7 +105,8 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     problem = task.problem_of(whole)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
     sets = search.run()
-    best = _ranked(task, facts, sets, budget)
+    chosen = [*sets[: -RANKED - 1 : -1], *search.rivals[::-1]]
+    best = _ranked(task, facts, list(dict.fromkeys(chosen)), budget)
     schedule = schedule_of(facts, best)
     if all(part.copy == 0 for part in schedule.parts) or not _is_legal(task, schedule):
         schedule = whole
@@ -124,17 +125,15 @@ def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:
 def _ranked(
     task: SchedulingTask, facts: RecomputeFacts, sets: list[frozenset[GapOf]], budget: Budget
 ) -> frozenset[GapOf]:
-    """The set with the best LP of the last few; the last where there is no time, or no LP."""
-    if len(sets) < 2:
-        return sets[-1]
+    """The set with the best LP; the first where there is no time, or no LP."""
     values: dict[int, float] = {}
-    for number in range(len(sets) - 1, max(-1, len(sets) - 1 - RANKED), -1):
+    for number, dropped in enumerate(sets):
         if budget.is_over():
             break
-        value = _lp_value(task, schedule_of(facts, sets[number]), budget)
+        value = _lp_value(task, schedule_of(facts, dropped), budget)
         if value is not None:
             values[number] = value
-    return sets[min(values, key=lambda number: values[number])] if values else sets[-1]
+    return sets[min(values, key=lambda number: values[number])] if values else sets[0]
 
 
 def _lp_value(task: SchedulingTask, schedule: Schedule, budget: Budget) -> float | None:
@@ -154,6 +153,7 @@ class _GapSearch:
     Attributes:
         facts: the graph in its order.
         valued: sets valued so far.
+        rivals: the best of each family of sets that others would choose.
     """
 
     def __init__(
@@ -161,6 +161,7 @@ class _GapSearch:
     ) -> None:
         self.facts = facts
         self.valued = 0
+        self.rivals: list[frozenset[GapOf]] = []
         self._budget = budget
         self._rng = np.random.default_rng(task.seed)
         self._surrogate = surrogate_of(facts, problem)
@@ -179,16 +180,17 @@ class _GapSearch:
         gone = self._flags(ends(self.facts))
         sets = [self._set(gone)]
         best = self._surrogate.value(gone)
-        known = [*redone_sets(self.facts), *checkpoint_sets(self.facts)]
-        known += knapsack_sets(self.facts, self._surrogate.compute_s)
-        for dropped in known:
+        knapsacks = knapsack_sets(self.facts, self._surrogate.compute_s)
+        for family in (redone_sets(self.facts), checkpoint_sets(self.facts), knapsacks):
             if self._budget.is_over():
                 break
-            flags = self._flags(dropped)
-            value = self._surrogate.value(flags)
-            self.valued += 1
-            if value < best * (1 - GAIN):
-                best, gone = value, flags
+            known = [self._flags(dropped) for dropped in family]
+            values = [self._surrogate.value(flags) for flags in known]
+            self.valued += len(known)
+            at = int(np.argmin(values))
+            self.rivals.append(self._set(known[at]))
+            if values[at] < best * (1 - GAIN):
+                best, gone = values[at], known[at]
                 sets.append(self._set(gone))
         idle = 0
         current = gone.copy()

@@ -1,7 +1,8 @@
 """The value of dropped gaps in a fraction of a millisecond: Belady's rule for parts of tensors.
 
 The arithmetic is that of `joint_surrogate`: gaps between uses are closed in the order of what that
-saves per byte and step, as far as memory goes, and idle time of the link helps later steps. Every
+saves per byte and step, as far as memory goes. Idle time of the link fetches for later steps, and
+stores what earlier ones made. Every
 execution of an operator writes a new item, so that what is computed again begins anew. Candidates
 are ranked by it, never accepted.
 """
