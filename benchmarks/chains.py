@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--only", default="", help="names of models; rows of others stay")
     parser.add_argument("--resume", action="store_true", help="only rows that are missing")
+    parser.add_argument("--note", default="", help="what the title of the table says last")
     given = parser.parse_args()
     wanted = [name for name in given.only.split(",") if name]
     files = {file.stem: file for file in model_files(given.models)}
@@ -137,8 +138,8 @@ def main() -> None:
         elif given.resume or not wanted or case.model in wanted:
             rows.append(run(case, files[case.model]))
             print(" | ".join(rows[-1]), flush=True)
-            write(rows)
-    print(write(rows))
+            write(rows, given.note)
+    print(write(rows, given.note))
 
 
 def _known() -> dict[tuple[str, ...], list[list[str]]]:
@@ -152,8 +153,8 @@ def _known() -> dict[tuple[str, ...], list[list[str]]]:
     return known
 
 
-def write(rows: list[list[str]]) -> str:
-    """The table so far."""
+def write(rows: list[list[str]], note: str = "") -> str:
+    """Write the table so far, with a note at the end of its title, and return its text."""
     columns = ["model", "target", "operands", "state", "sizes MiB", "bound ms", "fluid/bound"]
     columns += ["at most", "greedy/bound", "msa/bound", "all-slow/fluid", "simulated/model"]
     columns += ["links", "transfers", "CPU s"]
@@ -165,7 +166,8 @@ def write(rows: list[list[str]]) -> str:
         f"{what}: fluid/bound geomean {geomean(found):.4f}, most {max(found):.4f}"
         for what, found in ratios.items()
     )
-    return write_table(NAME, f"Chains of memories: {shares}", columns, rows)
+    title = f"Chains of memories: {shares}"
+    return write_table(NAME, f"{title}; {note}" if note else title, columns, rows)
 
 
 def run(case: Case, file: Path) -> list[str]:

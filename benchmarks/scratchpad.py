@@ -64,10 +64,11 @@ LIMIT_S = 60.0  # processor seconds of a solver
 # value / bound that plans of `fluid` are to stay below, by kind of row.
 WANTED = {"split, one-shot": 1.005, "split, steady": 1.01}
 WHY_ABOVE = (
-    "where a set-up takes as long as moving several KiB (ethos-u65-512: 0.5 "
-    "us, 8 KiB) and programs last microseconds, a plan pays whole set-ups, but the bound only the "
-    "share of one that a part of a weight is; and weights with few long rows (LSTM on "
-    "ethos-u65-512: two) cannot be kept in part as the bound assumes"
+    "supposed, not proven: in programs too long for the mixed-integer program that times every "
+    "transfer (randwire_cifar), the bound still charges shares of set-ups where plans pay whole "
+    "ones; in programs of microseconds a page of 256 B is a thousandth of the time, and what does "
+    "not fill one is lost (tiny_autoencoder, randwire_cifar on edge-npu-spm); on resnet50_b8 "
+    "slices find no place as large as what is free"
 )
 KEY = ("model", "target", "kind", "KiB")  # what a row is about
 NOT_RUN, LATE = "not run", "late"
@@ -300,13 +301,15 @@ def solve(
 def merged(rows: list[Row], new: Row) -> list[Row]:
     """The rows with another one, which says more of a row that is there, or replaces it.
 
-    The better bound of the two counts: both are of the same program.
+    The better bound of the two counts where both are of the same problem; a row of another one, of
+    a target as it was, is dropped.
     """
-    same = [row for row in rows if all(row[key] == new[key] for key in KEY)]
+    named = [row for row in rows if all(row[key] == new[key] for key in KEY)]
+    same = [row for row in named if row.get("problem") == new.get("problem")]
     others = [
         row
         for row in rows
-        if row not in same
+        if row not in named
         and not (
             row["KiB"] == "-" and row["model"] == new["model"] and row["target"] == new["target"]
         )
