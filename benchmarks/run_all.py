@@ -114,7 +114,8 @@ def assemble() -> None:
         "without that: what an operator touches lies in SRAM. Tables that name no target are about "
         "the default, `edge-npu`.",
         "",
-        "Rows of `ethos-u55-128`, `ethos-u65-512` and `stm32h743` are older than what their files "
+        "Rows of `ethos-u55-128`, `ethos-u65-512` (but for those of operands that must be in the "
+        "fastest memory) and `stm32h743` are older than what their files "
         "say now of padded channels, scales, blocks (`ethos-u65-512`) and overlap (`stm32h743`); "
         "with `--set storage.channels_multiple=1`, `compute.model=peak`, `fusion.pairs=true` and "
         "`compute.overlap=1` those are as they were.",
