@@ -114,11 +114,13 @@ def assemble() -> None:
         "without that: what an operator touches lies in SRAM. Tables that name no target are about "
         "the default, `edge-npu`.",
         "",
-        "Rows of `ethos-u55-128`, `ethos-u65-512` (but for those of operands that must be in the "
-        "fastest memory) and `stm32h743` are older than what their files "
-        "say now of padded channels, scales, blocks (`ethos-u65-512`) and overlap (`stm32h743`); "
+        "Rows of `ethos-u55-128`, `ethos-u65-512` and `stm32h743` are older than what their files "
+        "say now of padded channels, scales, blocks (`ethos-u65-512`) and overlap (`stm32h743`), "
+        "but for those under Three tiers and those of operands that must be in the fastest memory; "
         "with `--set storage.channels_multiple=1`, `compute.model=peak`, `fusion.pairs=true` and "
-        "`compute.overlap=1` those are as they were.",
+        "`compute.overlap=1` those are as they were. Rows of `greedy` and `msa` in steady state "
+        "are older than the weights that both keep there now on targets that read operands at "
+        "home, and rows of `msa` than its longer prefetches.",
         "",
         f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}; {versions}.",
