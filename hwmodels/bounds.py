@@ -1,5 +1,6 @@
 """Lower bounds that need no solver: they hold for every legal plan in every order of the steps."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import Step
+from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.ir.target import Target, Tier
 from ullage.hwmodels.cost import (
     compute_seconds,
@@ -23,7 +24,7 @@ from ullage.hwmodels.traffic import compulsory, compulsory_resident
 # Sources of bounds that hold in every order of the operators, beside `compulsory-TIER`: they add up
 # what each operator takes by itself. `max-operator` is none, since in another order other results
 # may take over the bytes of dead operands.
-EVERY_ORDER = ("compute", "operands", "trivial", "compulsory-energy")
+EVERY_ORDER = ("compute", "operands", "trivial", "refill", "compulsory-energy")
 # Bytes by which the score may differ from an exact sum: it rounds each of its few sums of bytes.
 TRAFFIC_ROUNDING_BYTES = 8
 # Relative amount by which a bound may exceed the value: sums in another order round differently.
@@ -58,9 +59,10 @@ def order_free_bound(problem: Problem) -> Bound:
 
     latency: `compute` (compute and overhead, and what operands add at least), `operands` (the same,
         where reading and writing its operands takes an operator longer than its computation,
-        wherever they lie) or `compulsory-NAME` (overhead, and what first loads and last stores take
-        at least at a tier's port or on a link: at home, and wherever no way between home and
-        operators leads around).
+        wherever they lie), `refill` (in steady state: overhead, and bringing the weights that have
+        no room in any tier but their home, out of operators' reach) or `compulsory-NAME` (overhead,
+        and what first loads and last stores take at least at a tier's port or on a link: at home,
+        and wherever no way between home and operators leads around).
     traffic: the further links that first loads and last stores cross (`compulsory-hops`), 0 where
         they need none (`trivial`).
     energy: MACs, every operand access where it is cheapest, and what first loads and last stores
@@ -183,9 +185,46 @@ def _latency_bound(problem: Problem) -> Bound:
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
     ]
+    bounds.append(Bound(float(overhead.sum()) + _refill_seconds(problem), "refill"))
     for name, seconds in crossing_seconds(problem).items():
         bounds.append(Bound(float(overhead.sum()) + seconds, f"compulsory-{name}"))
     return max(bounds, key=lambda bound: bound.value)
+
+
+def _refill_seconds(problem: Problem) -> float:
+    """Least time in which links bring the weights that cannot stay, in steady state.
+
+    Where operators cannot reach the weights' home, every used byte comes from there in the
+    inference, or was elsewhere when that began. Then the one before had ended, with its outputs and
+    states at home: weights had no more than the rest of all other tiers.
+    """
+    target = problem.target
+    home = target.home("weight")
+    if not problem.steady_state or home.addressable or home is target.fastest:
+        return 0.0
+    used = sum(_covered(uses) for buffer, uses in _uses(problem) if buffer.constant)
+    room = sum(tier.capacity_bytes for tier in target.tiers if tier is not home)
+    for buffer in problem.buffers:
+        if target.home(buffer.kind) is not home:
+            room -= sum(high - low for low, high in buffer.final)
+    rate = sum(link.bandwidth_bytes_per_s for link in target.links if link.source == home.name)
+    rate = min(rate, home.read_bytes_per_s)
+    return max(0, used - room) / rate if rate > 0 else 0.0
+
+
+def _uses(problem: Problem) -> Iterator[tuple[Buffer, list[tuple[int, int]]]]:
+    """Each buffer with the byte ranges that steps use."""
+    for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
+        yield buffer, [(use.start_byte, use.end_byte) for _, use in uses]
+
+
+def _covered(spans: Sequence[tuple[int, int]]) -> int:
+    """Bytes of the union of ranges."""
+    total = covered_to = 0
+    for start, end in sorted(spans):
+        total += max(0, end - max(start, covered_to))
+        covered_to = max(covered_to, end)
+    return total
 
 
 def _traffic_bound(problem: Problem) -> Bound:

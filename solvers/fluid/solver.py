@@ -17,9 +17,10 @@ from dataclasses import replace
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
-from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid import refill
 from ullage.solvers.fluid.bound import DIRECT_SHARE
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
@@ -51,6 +52,10 @@ NEVER_FALLBACK_PARTS = 300
 WHOLE_GAP = 1e-3
 # ... and, in steady state, one that is still further away of fractions that are nearly whole.
 DIVE_GAP = 2e-3
+# Share of the time for the plan in which weights stream through a middle tier, ...
+REFILL_SHARE = 0.6
+# ... which is kept without another one if it is so near to its bound.
+REFILL_GAP = 1e-2
 # Share of the time left after it for the program over all tiers.
 TIERS_SHARE = 0.6
 
@@ -64,12 +69,53 @@ def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
     if len(problem.target.tiers) == 2 or problem.no_spill:
         solution = _direct_plan(_direct(problem, options, budget), options, budget)
     else:
-        solve_all = solve_tiers if needs_detour(problem.target) else _best_of_both
-        solution = solve_all(problem, options, budget)
+        solution = _in_tiers(problem, options, budget)
         if not options.own_plan:
             bound = None if solution.bound is None else solution.bound.value
             solution = _at_least_heuristic(solution, bound, budget)
     return replace(solution, stop_reason="time limit" if budget.is_over() else solution.stop_reason)
+
+
+def _in_tiers(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
+    """The plan where there are more tiers, or one whose weights stream through a middle tier.
+
+    The latter comes first where it may be made, and is the plan if it is near its bound.
+    """
+    solve_all = solve_tiers if needs_detour(problem.target) else _best_of_both
+    streamed = _refilled(problem, options, budget.share(REFILL_SHARE))
+    if streamed is None:
+        return solve_all(problem, options, budget)
+    value, bound = value_of(streamed.assignment), _bound_of(streamed)
+    budget.on_improvement(value)
+    if value <= bound * (1 + REFILL_GAP) or budget.is_over():
+        return streamed
+    other = solve_all(problem, options, budget)
+    best = min(streamed, other, key=lambda solution: value_of(solution.assignment))
+    bounds = [s.bound for s in (streamed, other) if s.bound is not None]
+    return replace(best, bound=max(bounds, key=lambda b: b.value, default=None))
+
+
+def _refilled(problem: Problem, options: FluidOptions, budget: Budget) -> Solution | None:
+    """The plan in which a part of the weights streams through the tier behind their home.
+
+    Its bound is that of the problem in which the tier has room for all of them, and is also one of
+    this problem.
+    """
+    roomy = refill.reduce(problem)
+    if roomy is None:
+        return None
+    try:
+        solution = solve(roomy, replace(options, own_plan=False), budget)
+    except (InfeasibleError, TimeLimitError, UsageError):
+        return None  # the way over more tiers may have a plan
+    assignment = refill.refill(problem, solution.assignment)
+    return None if assignment is None else replace(solution, assignment=assignment)
+
+
+def _bound_of(solution: Solution) -> float:
+    """The best bound known without another program."""
+    own = 0.0 if solution.bound is None else solution.bound.value
+    return max(own, order_free_bound(solution.assignment.problem).value)
 
 
 def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
