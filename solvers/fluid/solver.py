@@ -105,11 +105,14 @@ def _refilled(problem: Problem, options: FluidOptions, budget: Budget) -> Soluti
     if roomy is None:
         return None
     try:
-        solution = solve(roomy, replace(options, own_plan=False), budget)
+        # Its plans cost less than those that are made of them: none is told.
+        solution = solve(roomy, replace(options, own_plan=False), budget.for_member())
     except (InfeasibleError, TimeLimitError, UsageError):
         return None  # the way over more tiers may have a plan
     assignment = refill.refill(problem, solution.assignment)
-    return None if assignment is None else replace(solution, assignment=assignment)
+    if assignment is None:
+        return None
+    return replace(solution, assignment=assignment, shadow_prices=())
 
 
 def _bound_of(solution: Solution) -> float:
