@@ -218,7 +218,9 @@ class Judge:
         if task.most_parts is not None and parts > task.most_parts:
             return None
         # Long ones of the whole order are mostly those of the best so far, and so is their basis.
-        is_warm = is_long and groups[-1].last - groups[0].first == len(self.facts.order)
+        # (Measured where operands may lie anywhere; elsewhere groups are long for another reason.)
+        is_everywhere = groups[-1].last - groups[0].first == len(self.facts.order)
+        is_warm = is_long and is_everywhere and self.facts.fitting_bytes is None
         found = coarse_value(
             program,
             task.target,
