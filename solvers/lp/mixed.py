@@ -6,15 +6,16 @@ its tolerances can make of it before anything is called proven by it.
 
 import logging
 import math
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ullage.compiler.common.arrays import Floats
+from ullage.solvers.lp.background import run_beside
 from ullage.solvers.lp.program import FrozenProgram
-from ullage.solvers.lp.solve import POLL_S, model_message, scattered
+from ullage.solvers.lp.solve import model_message, scattered
 
 logger = logging.getLogger(__name__)
 
@@ -65,22 +66,19 @@ def solve_mixed(
     parameters.node_limit = nodes
     parameters.relative_gap_tolerance = GAP
     kind = parameters_pb2.SolverTypeProto.Value("SOLVER_TYPE_HIGHS")
-    with ThreadPoolExecutor(1) as pool:  # one in the main thread is deaf to Ctrl-C
-        future = pool.submit(
-            core.solve,
-            message,
-            kind,
-            parameters_pb2.SolverInitializerProto(),
-            parameters,
-            start_pb2.ModelSolveParametersProto(),
-            None,
-            callback_pb2.CallbackRegistrationProto(),
-            None,
-            None,
-        )
-        while wait([future], timeout=POLL_S).not_done:
-            pass
-    answer = future.result()
+    solve = partial(
+        core.solve,
+        message,
+        kind,
+        parameters_pb2.SolverInitializerProto(),
+        parameters,
+        start_pb2.ModelSolveParametersProto(),
+        None,
+        callback_pb2.CallbackRegistrationProto(),
+        None,
+        None,
+    )
+    [answer] = run_beside([solve])  # MathOpt cannot interrupt HiGHS
     solutions = [s for s in answer.solutions if s.HasField("primal_solution")]
     if not solutions:
         reasons = result_pb2.TerminationReasonProto

@@ -8,17 +8,16 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ullage.solvers.lp.background import run_beside
 from ullage.solvers.lp.program import Basis, FrozenProgram, LpSolution
 
 logger = logging.getLogger(__name__)
 
-# Seconds between two looks at whether the solvers are done.
-POLL_S = 0.05
 # Names of the LP solvers of OR-Tools that can be chosen.
 SOLVERS = ("glop", "highs", "pdlp")
 # The first of them, and what is asked where nothing is said.
@@ -167,29 +166,22 @@ def _solve_all(
     kind = parameters_pb2.SolverTypeProto.Value(f"SOLVER_TYPE_{family.upper()}")
     interrupter = SolveInterrupter()
     stop = interrupter.pybind_interrupter if family == "glop" else None
-    with ThreadPoolExecutor(len(messages)) as pool:  # one in the main thread is deaf to Ctrl-C
-        futures = [
-            pool.submit(
-                core.solve,
-                model,
-                kind,
-                parameters_pb2.SolverInitializerProto(),
-                parameters,
-                start,
-                None,
-                callback_pb2.CallbackRegistrationProto(),
-                None,
-                stop,
-            )
-            for model, start in messages
-        ]
-        try:
-            while wait(futures, timeout=POLL_S).not_done:
-                pass
-        except KeyboardInterrupt:
-            interrupter.interrupt()
-            raise
-    return [future.result() for future in futures]
+    calls = [
+        partial(
+            core.solve,
+            model,
+            kind,
+            parameters_pb2.SolverInitializerProto(),
+            parameters,
+            start,
+            None,
+            callback_pb2.CallbackRegistrationProto(),
+            None,
+            stop,
+        )
+        for model, start in messages
+    ]
+    return run_beside(calls, interrupter.interrupt)
 
 
 def model_message(program: FrozenProgram) -> Any:  # noqa: ANN401 - MathOpt's message
