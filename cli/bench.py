@@ -77,7 +77,7 @@ def bench_command(
         )
     else:
         _print(chosen.title, benched.rows, summary)
-        say(f"{benched.computed} of {len(benched.rows)} rows were computed now")
+        say(f"{benched.computed} of {len(chosen.rows)} rows were computed now")
         for file in benched.files:
             say(f"written: {file}")
     if benched.interrupted:
@@ -135,6 +135,7 @@ def _print(title: str, rows: tuple[dict[str, Any], ...], summary: list[dict[str,
     )
     without = [row for row in rows if failed(row)]
     for row in without[:10]:
-        say(f"no plan: {row['model']}, {row['solver']}: {row['status']}: {row['reason'][:200]}")
+        asked = (row[key] for key in ("model", "target", "fast_memory", "solver"))
+        say(f"no plan: {', '.join(filter(None, asked))}: {row['status']}: {row['reason']}")
     if len(without) > 10:
         say(f"... and {len(without) - 10} more without a plan; the table has all reasons")

@@ -84,10 +84,10 @@ def _lengths(dims: list[str] | None) -> "Lengths":
 
     ranges = {n: t for n, t in options.pairs(dims, "--dim").items() if RANGE in t}
     if len(ranges) != 1:
-        found = " and ".join(ranges) or "none"
+        found = f"{' and '.join(ranges)} have ranges" if ranges else "none has a range"
         raise UsageError(
-            f"--family plans for all lengths of one dimension, and {found} has a range; say which "
-            "lengths: --dim NAME=FIRST..LAST"
+            f"--family plans for all lengths of one dimension, and {found}; say which lengths: "
+            "--dim NAME=FIRST..LAST"
         )
     ((name, text),) = ranges.items()
     return parse_lengths(name, text)

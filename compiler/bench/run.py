@@ -11,13 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
 from ullage.compiler.bench.table import write_tables
 from ullage.compiler.bench.worker import environment, memory_reason
 from ullage.compiler.common.engines import Engine
 from ullage.compiler.common.errors import UllageError, UsageError
+from ullage.compiler.common.files import (
+    MAX_READ_BYTES,
+    is_file,
+    kind_of,
+    read_file,
+    write_atomic,
+)
+from ullage.compiler.common.json_files import json_object
+from ullage.compiler.common.ranges import MAX_FIGURE
+from ullage.hwmodels.bounds import BOUND_TOLERANCE
 
 # The file of finished rows, a JSON document a line, in the order in which they ended.
 FINISHED_FILE = "rows.jsonl"
@@ -85,18 +95,19 @@ def run_suite(
         KeyboardInterrupt: interrupted before any row was finished.
     """
     begun = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists():  # what a dangling link points to is made, too
+        Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
     path = folder / FINISHED_FILE
-    finished = {} if fresh else dict(_read_finished(path))
-    if fresh:
-        path.unlink(missing_ok=True)
+    if fresh and is_file(path):
+        path.unlink()
+    finished = dict(_read_finished(path))
     number = version("ullage")
     items = [Item(key_of(row, number), row, suite.memory_bytes) for row in suite.rows]
     waiting = [item for item in items if item.key not in finished]
     interrupted, done = False, 0
     progress(f"{len(items) - len(waiting)} of {len(items)} rows are finished")
     try:
-        with path.open("a", encoding="utf-8") as file:
+        with _opened(path) as file:
             for index, result in engine.run(run_row, waiting):
                 item = waiting[index]
                 finished[item.key] = result
@@ -118,27 +129,56 @@ def run_suite(
     return Benched(rows, files, done, interrupted, time.monotonic() - begun)
 
 
+def _opened(path: Path) -> TextIO:
+    """The file of finished rows, to be appended to.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        return path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+
+
 def _read_finished(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (key, result) of the rows in a file; a last line that a kill cut short is dropped.
 
     Raises:
         UsageError: another line is no row.
     """
-    if not path.exists():
+    kind = kind_of(path)
+    if not kind:
         return
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if lines and not text.endswith("\n"):
-        lines.pop()
-        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    if kind != "a file":
+        raise UsageError(f"{path} is {kind}, and finished rows are kept in a file: name another -o")
+    data = read_file(path, MAX_READ_BYTES)
+    lines = data.split(b"\n")
+    if lines.pop():
+        write_atomic(path, b"".join(line + b"\n" for line in lines))
     for number, line in enumerate(lines, 1):
         try:
-            document = json.loads(line)
-            yield document["key"], dict(document["result"])
-        except (ValueError, KeyError, TypeError) as error:
+            document = json_object(line)
+            key, result = document["key"], document["result"]
+            if not isinstance(key, str) or not _is_result(result):
+                raise ValueError("a key and a result are needed")  # noqa: TRY301 - as no JSON
+        except (ValueError, KeyError) as error:
             raise UsageError(
                 f"{path}, line {number}: no finished row; remove the file, or say --fresh"
             ) from error
+        yield key, result
+
+
+def _is_result(result: object) -> bool:
+    """Whether a document is what `run_row` returns."""
+    if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+        return False
+    if not result.get("verified"):
+        return isinstance(result.get("reason"), str)
+    value, bound = result.get("value"), result.get("lower_bound")
+    if not isinstance(value, int | float) or not isinstance(bound, int | float):
+        return False
+    return 0 <= bound * (1 - BOUND_TOLERANCE) <= value <= MAX_FIGURE
 
 
 def _flat(row: Row) -> dict[str, Any]:

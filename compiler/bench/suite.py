@@ -18,6 +18,7 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import brief
 from ullage.compiler.common.units import parse_size, parse_time
+from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.importer.model_zoo import find_model, named_models
 from ullage.hwmodels.catalog.registry import find_target, load_target
 
@@ -177,6 +178,7 @@ def _rows_of(
     lists, tables = _checked(grid, where, limit)
     found = [name for given in lists.models for name in _models(given, where, models, beside)]
     overrides, parameters, dims = (tuple(sorted(tables[name].items())) for name in _TABLES)
+    _check_problems(found, where, dims=bool(dims), dtypes=any(lists.dtypes))
     for target in filter(None, lists.targets):
         find_target(target)
     others = [getattr(lists, f.name) for f in fields(_Grid) if f.name != "models"]
@@ -200,6 +202,21 @@ def _rows_of(
             parameters=parameters,
             dims=dims,
         )
+
+
+def _check_problems(models: list[str], where: str, *, dims: bool, dtypes: bool) -> None:
+    """Refuse a grid that says how to read a model, where one of its models is a problem file.
+
+    Raises:
+        UsageError: it does; names the file.
+    """
+    said = [name for name, is_said in (("dim", dims), ("dtypes", dtypes)) if is_said]
+    for model in models if said else []:
+        if is_problem_file(Path(model)):
+            raise UsageError(
+                f"{where}: {model} is a problem file, which is not read as {' and '.join(said)} "
+                "say: give it a grid without"
+            )
 
 
 def _checked(grid: object, where: str, limit: str) -> tuple[_Grid, dict[str, dict[str, Any]]]:

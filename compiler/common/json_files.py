@@ -53,11 +53,13 @@ def field_fault(error: "ValidationError") -> tuple[str, str]:
     """
     first = error.errors(include_url=False, include_context=False)[0]
     name = ".".join(str(part)[:80] for part in first["loc"])
-    text = (
-        f"field {name}: {first['msg']}, found {brief(first['input'])} "
-        f"({error.error_count()} problems in all)"
-    )
-    return name, text
+    count = error.error_count()
+    more = f" ({count} problems in all)" if count > 1 else ""
+    plain = {"missing": "is missing", "unexpected_keyword_argument": "is unknown"}
+    kind = first["type"]
+    if kind in plain or kind == "extra_forbidden":
+        return name, f"field {name} {plain.get(kind, 'is unknown')}{more}"
+    return name, f"field {name}: {first['msg']}, found {brief(first['input'])}{more}"
 
 
 def schema_of(adapter: "TypeAdapter[Any]", title: str) -> dict[str, Any]:

@@ -164,15 +164,16 @@ def compile_model(
     from ullage.compiler.importer.model_zoo import find_model
 
     chosen = options or CompileOptions()
-    solver_of(chosen)  # a wrong name is an error before a large model is read
+    check_types(chosen)
     source = find_model(model) if isinstance(model, str) else model
+    if is_problem_file(source):
+        asked = of_problem(Path(str(source)), chosen)
+        return compile_problem(asked.problem, asked.options)
+    solver_of(chosen)  # a wrong name is an error before a large model is read
     if not isinstance(source, Path) and not hasattr(source, "graph"):
         raise UsageError(
             f"a model is a path, a name or a loaded ONNX model, not {type(model).__name__}"
         )
-    if is_problem_file(source):
-        asked = of_problem(Path(str(source)), chosen)
-        return compile_problem(asked.problem, asked.options)
     if chosen.slower_by is None:
         return solve_prepared(prepare(source, chosen), chosen)
     check_consistent(chosen)

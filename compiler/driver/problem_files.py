@@ -40,6 +40,10 @@ def of_problem(path: Path, options: CompileOptions) -> AskedProblem:
         objective=options.objective,
     )
     problem = read_problem(path, changes).problem
+    if options.slower_by is not None and problem.latency_limit_s is not None:
+        raise UsageError(
+            f"{path} has a latency_limit_s, and --slower-by is another limit: leave one out"
+        )
     rest = replace(
         options,
         target=None,

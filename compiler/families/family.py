@@ -128,7 +128,9 @@ def parse_lengths(symbol: str, text: str) -> Lengths:
             f"--dim {symbol} takes FIRST..LAST or FIRST..LAST:STEP with --family, not {text!r}"
         )
     first, last = int(first_text), int(last_text)
-    if not 1 <= first <= last or last >= 2**31:
+    if first > last:
+        raise UsageError(f"--dim {symbol}={text}: the smaller length comes first")
+    if first < 1 or last >= 2**31:
         raise UsageError(f"--dim {symbol}={text}: lengths go from 1 or more up to 2**31 - 1")
     step = int(step_text) if colon else STEP
     if step < 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.files import write_atomic
-from ullage.compiler.common.units import percent_above
+from ullage.compiler.common.units import counted, percent_above
 from ullage.compiler.exchange.solution_file import dump_solution
 from ullage.compiler.families.family import Family
 from ullage.compiler.families.table import FamilyTable, Position, table_of
@@ -121,8 +121,8 @@ def single_bytes(family: Family) -> int:
 
 _HEAD = """\
 /* Plans of {model} on {target} for {symbol} = {first} to {last}, made by ullage.
-   {buckets} plans serve {lengths} tested lengths; none is more than {worst} slower than a plan made
-   for it alone. A length in between runs as the next longer one of the table.
+   {plans} for {tested}; none is more than {worst} worse than with a plan made for it alone. A
+   length in between runs as the next longer one of the table.
 
    index = ullage_family_index(n); bucket = ullage_family_bucket[index];
    residencies: ullage_family_slots[ullage_family_first_slot[bucket]] to those of the next bucket;
@@ -216,6 +216,8 @@ def family_header(family: Family) -> str:
         symbol=_comment(family.symbol),
         first=table.lengths[0],
         last=table.lengths[-1],
+        plans=counted(len(table.buckets), "plan"),
+        tested=counted(len(table.lengths), "tested length"),
         buckets=len(table.buckets),
         lengths=len(table.lengths),
         worst=percent_above(max(0.0, family.worst_loss)),

@@ -110,7 +110,7 @@ def compare_solvers(
     prepared = prepare(model, options)
     options = replace(options, objective=prepared.problem.objective)  # a problem file has its own
     whole_because = ""
-    if by_default:
+    if by_default and prepared.graph.operators:
         whole_because = whole_by_default("compare", options, prepared.target)
     if is_searched(options, prepared.target):
         prepared, whole_because = _one_schedule(prepared, options)

@@ -113,7 +113,9 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
     sizes = spaced(request.first_bytes, request.last_bytes, request.points, alignment)
     points: list[Point] = []
     notes: list[str] = []
-    whole_because = whole_by_default("sweep", options, prepared.target) if by_default else ""
+    whole_because = ""
+    if by_default and prepared.graph.operators:
+        whole_because = whole_by_default("sweep", options, prepared.target)
     partial = False
     try:
         _solve_all(prepared, options, request, sizes, points)

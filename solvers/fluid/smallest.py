@@ -170,7 +170,7 @@ class _Sizes:
             took, allowed = (f"{seconds:.12g} s" for seconds in times)
         target = self._inner.target
         fast = target.fastest.name
-        remedies = {"--slower-by": "allow more"}
+        remedies = {"--slower-by; in a problem file latency_limit_s": "allow more"}
         if target.tile_axes and not target.dma_steps.between and not self._inner.program.is_cut:
             remedies["--schedule cascade"] = "run operators in parts"
         remedies["--objective latency --then peak"] = "allow spills"

@@ -120,3 +120,21 @@ def test_a_wrong_problem_file_is_refused(ask: Json, problem: Path, tmp_path: Pat
     problem.write_text(json.dumps(PROBLEM))
     error = ask("check", problem, tmp_path / "x.json", code=2)["error"]
     assert "neither a solution nor a plan" in error["message"]
+
+
+def test_the_objective_of_the_file_counts(ask: Json, problem: Path) -> None:
+    problem.write_text(json.dumps(PROBLEM | {"objective": "peak"}))
+    assert ask("compile", problem)["objective"] == "peak"
+    assert ask("compile", problem, "--slower-by", "50%")["objective"] == "peak"
+    problem.write_text(json.dumps(PROBLEM | {"objective": "peak", "latency_limit_s": 1e-9}))
+    error = ask("compile", problem, code=4)["error"]
+    assert "latency_limit_s" in error["message"]
+    error = ask("compile", problem, "--slower-by", "50%", code=2)["error"]
+    assert "leave one out" in error["message"]
+
+
+def test_fields_that_are_wrong_are_named_in_plain_words(ask: Json, problem: Path) -> None:
+    problem.write_text(json.dumps(PROBLEM | {"colour": "red"}))
+    assert "field colour is unknown" in ask("compile", problem, code=2)["error"]["message"]
+    problem.write_text(json.dumps({k: v for k, v in PROBLEM.items() if k != "name"}))
+    assert "field name is missing" in ask("compile", problem, code=2)["error"]["message"]

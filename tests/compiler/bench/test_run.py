@@ -112,10 +112,48 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
     assert run_suite(GRID, tmp_path, HERE).computed == 3
 
 
-def test_a_file_that_holds_no_rows_is_refused(tmp_path: Path) -> None:
-    (tmp_path / FINISHED_FILE).write_text("nonsense\n")
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b'\xff\xfe{"key"',
+        b'{"key": "k", "result": {}}',
+        b'{"key": "k", "result": {"status": "infeasible"}}',
+        b'{"key": 5, "result": {"status": "infeasible", "reason": ""}}',
+        b'{"key": "k", "result": {"status": "", "verified": true, "value": "x", "lower_bound": 1}}',
+        b'{"key": "k", "result": {"status": "", "verified": true, "value": NaN, "lower_bound": 1}}',
+        b'{"key": "k", "result": {"status": "x", "verified": true, "value": 1, "lower_bound": 5}}',
+        b'{"key": "k", "key": "k", "result": {"status": "x", "reason": ""}}',
+    ],
+)
+def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / FINISHED_FILE).write_bytes(line + b"\n")
     with pytest.raises(UsageError, match="line 1: no finished row"):
         run_suite(GRID, tmp_path, HERE)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a" / FINISHED_FILE).mkdir(parents=True)
+    with pytest.raises(UsageError, match="is a folder"):
+        run_suite(GRID, tmp_path / "a", HERE)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / FINISHED_FILE).symlink_to("/dev/full")
+    with pytest.raises(UsageError, match="is a character device"):
+        run_suite(GRID, tmp_path / "b", HERE)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / FINISHED_FILE).symlink_to(tmp_path / "absent" / "rows")
+    with pytest.raises(UsageError, match="cannot be written"):
+        run_suite(GRID, tmp_path / "c", HERE)
+
+
+def test_a_dangling_link_to_a_folder_is_made(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run_suite(replace(GRID, rows=GRID.rows[:1]), tmp_path / "link", HERE)
+    assert (tmp_path / "real" / "results.csv").exists()
+
+
+def test_fresh_forgets_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / FINISHED_FILE).write_text("nonsense\n")
     assert run_suite(replace(GRID, rows=GRID.rows[:1]), tmp_path, HERE, fresh=True).computed == 1
 
 

@@ -124,3 +124,12 @@ def test_rows_survive_json() -> None:
     row = Row("m", parameters=(("a", "b"),), dims=(("N", 3),), time_limit_s=2.5)
     assert row_of(settings_of(row)) == row
     assert row.text == "m, auto"
+
+
+def test_problem_files_are_not_read_as_a_model(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"format": "ullage-problem"}')
+    plain = "[[grids]]\nmodels = 'p.json'\n"
+    assert len(load_suite(written(tmp_path, plain)).rows) == 1
+    for field in ("dim = { N = 2 }", "dtypes = 'int8'"):
+        with pytest.raises(UsageError, match="is a problem file"):
+            load_suite(written(tmp_path, plain + field))
