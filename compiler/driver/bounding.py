@@ -86,6 +86,7 @@ def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
         return replace(compiled, unbounded="interrupted", interrupted=True)
     if bounds is None:
         return replace(compiled, unbounded=NO_TIME)
+    compiled = replace(compiled, unbounded="")
     if bounds.any_schedule.value > compiled.value * (1 + BOUND_TOLERANCE):
         reason = f"{bounds.any_schedule.value:.9g} is contradicted by this plan"
         return replace(compiled, unbounded=reason)

@@ -17,7 +17,7 @@ from ullage.compiler.driver.bounding import (
     with_every_schedule,
 )
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
-from ullage.compiler.driver.limits.job_time import budget_of, shared
+from ullage.compiler.driver.limits.job_time import before_bounds, budget_of, shared
 from ullage.compiler.driver.limits.near_fastest import solve_limited
 from ullage.compiler.driver.limits.slower import for_best_latency
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
@@ -60,8 +60,9 @@ from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.well_formed import find_malformed
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.replay.replay import simulate
+from ullage.solvers.bounds.schedules import why_unbounded
 from ullage.solvers.budget import Budget
-from ullage.solvers.interface import Solver
+from ullage.solvers.interface import Solver, StopReason
 from ullage.solvers.run import Outcome, run_solver
 from ullage.solvers.scheduling.orders import JOINT, find_order
 
@@ -79,6 +80,15 @@ AGAIN_SHARE = 0.1
 # Time kept for verifying, scoring and replaying a plan, in multiples of that second run: 1.1 to 1.8
 # were measured on programs of 58 to 5,002 steps.
 CLOSING_SHARE = 2.5
+# At most this share of the time left is kept for that: solving has the rest, however short.
+MOST_CLOSING_SHARE = 0.4
+# Solver that plans where `auto` has no plan in time: the quickest of its members that move data.
+QUICKEST = "greedy"
+# Seconds that it has at least then, and once more where they went into loading its kernels.
+QUICKEST_S = 0.5
+# Whole operators are planned once more where the search for another schedule leaves this many times
+# the seconds that their planning was cut short after.
+MORE_TIME = 2.0
 # Time that the reference, the quickest plan and its checks take, in multiples of what reading took.
 CHECKS_SHARE = 1.5
 # Time without which a plan gets no bound of its own, in the same multiples: the relaxation of
@@ -177,8 +187,38 @@ def compile_model(
     if chosen.slower_by is None:
         return solve_prepared(prepare(source, chosen), chosen)
     check_consistent(chosen)
-    fastest = prepare(source, for_best_latency(chosen)).within(chosen.time_limit_s)
+    fastest = prepare(source, for_best_latency(chosen))
     return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
+
+
+def compile_part(
+    model: Path, options: CompileOptions, share: float, *, quick_bound: bool = True
+) -> Compiled:
+    """Compile a model as one of several parts of a job.
+
+    Reading may last until the job ends. What came before the job, and its other parts, count
+    against its time, not against the share.
+
+    Args:
+        model: the model.
+        options: how to compile, with the limit of the job and when that began (`begun`).
+        share: of the time left after reading in which it is planned.
+        quick_bound: as of `solve_prepared`.
+
+    Returns:
+        The plan, with the seconds of this part alone.
+
+    Raises:
+        ModelError: the model cannot be read or planned.
+        InfeasibleError: no legal plan exists.
+        TimeLimitError: time was over before any plan.
+        UsageError: an option is wrong.
+    """
+    begun = time.monotonic()
+    prepared = prepare(model, options)
+    part = replace(options, time_limit_s=shared(prepared, options.time_limit_s, share))
+    compiled = solve_prepared(prepared, part, quick_bound=quick_bound)
+    return replace(compiled, total_s=time.monotonic() - begun)
 
 
 def compile_problem(problem: Problem, options: CompileOptions | None = None) -> Compiled:
@@ -220,7 +260,8 @@ def _prepared_problem(problem: Problem, options: CompileOptions) -> Prepared:
         "order": problem.program.order,
         "steady_state": steady,
     }
-    return Prepared(graph, requested, described, 0.0, time.monotonic())
+    started = time.monotonic() if options.begun is None else options.begun
+    return Prepared(graph, requested, described, 0.0, started)
 
 
 def _check_problem(problem: Problem) -> None:
@@ -263,12 +304,16 @@ def solve_prepared(
     """
     with compiling_told(options.progress) as tell:
         told = replace(options, progress=tell)
+        searched = told
+        if quick_bound and not why_unbounded(prepared.problem, prepared.graph):
+            searched = replace(told, time_limit_s=before_bounds(prepared, told.time_limit_s))
         if told.then is None:
-            compiled = _solve_prepared(prepared, told, quick_bound=quick_bound)
+            compiled = _solve_prepared(prepared, searched, quick_bound=quick_bound)
         else:
-            first = replace(told, time_limit_s=shared(prepared, told.time_limit_s, FIRST_SHARE))
+            first_s = shared(prepared, searched.time_limit_s, FIRST_SHARE)
+            first = replace(told, time_limit_s=first_s)
             compiled = _solve_prepared(prepared, first, quick_bound=quick_bound)
-            compiled = minimise_then(compiled, told, budget_of(prepared, told))
+            compiled = minimise_then(compiled, told, budget_of(prepared, searched))
             compiled = replace(compiled, total_s=time.monotonic() - prepared.started)
         if not quick_bound:
             return compiled
@@ -348,6 +393,8 @@ def _solve_with_cascades(
     if "schedule" not in cut.model:
         if plain is None:
             plain = _solve_prepared(prepared, replace(options, schedule=WHOLE), quick_bound=False)
+        else:
+            plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
         reason = f"no cascades found in {cut.schedule_s:.1f} s are better"
         return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), prepared)
     return _better_of(plain, cut, options, begun, quick_bound=quick_bound)
@@ -371,6 +418,8 @@ def _solve_with_recomputation(
         if plain is None:
             whole_options = replace(options, schedule=WHOLE, recompute=OFF)
             plain = _solve_prepared(prepared, whole_options, quick_bound=False)
+        else:
+            plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
         reason = f"no recomputation found in {again.schedule_s:.1f} s is better"
         return _ended(replace(plain, whole_because=reason, schedule_s=again.schedule_s), prepared)
     return _better_of(plain, again, options, begun, quick_bound=quick_bound)
@@ -391,6 +440,40 @@ def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool)
         return _solve_prepared(whole, limited, quick_bound=quick_bound)
     except (InfeasibleError, TimeLimitError):
         return None
+
+
+def _with_time_left(
+    plain: Compiled, whole: Prepared, options: CompileOptions, begun: float, *, quick_bound: bool
+) -> Compiled:
+    """The plan of whole operators, or a better one where its share ended early and much is left.
+
+    Args:
+        plain: the plan of whole operators, made in a share of the time.
+        whole: the model with whole operators.
+        options: how to compile.
+        begun: `time.monotonic()` value when planning whole operators began.
+        quick_bound: as of `solve_prepared`.
+    """
+    left_s = budget_of(whole, options).remaining_s()
+    is_cut_short = options.time_limit_s is not None and plain.stop_reason == "time limit"
+    if not is_cut_short or left_s < MORE_TIME * plain.solve_s:
+        return plain
+    between_s = time.monotonic() - begun
+    whole_options = replace(options, schedule=WHOLE, recompute=OFF)
+    try:
+        again = _solve_prepared(whole, whole_options, quick_bound=quick_bound)
+    except (InfeasibleError, TimeLimitError):
+        return plain
+    except KeyboardInterrupt:
+        return _interrupted(plain)
+    best = plain if plain.value <= again.value else again
+    return replace(
+        best,
+        solve_s=plain.solve_s + again.solve_s,
+        anytime=joined(plain.anytime, again.anytime, between_s),
+        interrupted=again.interrupted,
+        stop_reason=again.stop_reason,
+    )
 
 
 def _solve_beside_whole(
@@ -512,21 +595,22 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
             f"{len(problem.steps)} steps; to make, verify and replay the quickest "
             f"plan of them takes about {least_s:.2f} s; give more time (--time-limit)"
         )
-    begun = time.monotonic()
+    begun = time.process_time()  # what others use of the processors tells nothing of the checks
     early = options.solver != "all-slow" and options.minimised != "peak"
     slowest = _reference(problem) if early else None
     reference = None if slowest is None else slowest.score
     took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference
-        took_s = time.monotonic() - begun
+        took_s = time.process_time() - begun
         if early and took_s < AGAIN_SHARE * budget.remaining_s():
-            begun = time.monotonic()
+            begun = time.process_time()
             _reference(problem)
-            took_s = min(took_s, time.monotonic() - begun)
-        budget = budget.reserving(CLOSING_SHARE * took_s)
+            took_s = min(took_s, time.process_time() - begun)
+        most_s = MOST_CLOSING_SHARE * max(0.0, budget.remaining_s())
+        budget = budget.reserving(min(CLOSING_SHARE * took_s, most_s))
     options.progress(f"solving with {options.solver}")
     begun = time.monotonic()
-    outcome = _in_time(solver, problem, budget, options, slowest)
+    outcome = _in_time(solver, problem, budget, options, slowest, took_s)
     solve_s = time.monotonic() - begun
     took_s = took_s if early else solve_s
     plan, cost = outcome.plan, outcome.score
@@ -598,8 +682,11 @@ def _in_time(
     budget: Budget,
     options: CompileOptions,
     slowest: Outcome | None,
+    quick_s: float,
 ) -> Outcome:
-    """The answer of a solver; that of `all-slow`, which is known, where `auto` has none in time.
+    """The answer of a solver; that of a heuristic where `auto` has none in time that moves data.
+
+    It is the better of `all-slow`, which is known, and of what `greedy` decides in a moment.
 
     Args:
         solver: the solver.
@@ -607,24 +694,43 @@ def _in_time(
         budget: the time.
         options: how to compile.
         slowest: the answer of `all-slow` for the latency; None where it is not known.
+        quick_s: seconds that `all-slow` took.
 
     Raises:
         TimeLimitError: time was over before any plan.
     """
     given = options.parameters
+    slow = None
+    if slowest is not None and options.solver == DEFAULT_SOLVER:
+        slow = replace(slowest, plan=replace(slowest.plan, problem=problem))
     try:
-        return run_solver(solver, problem, budget, parameters=given, seed=options.seed)
+        best = run_solver(solver, problem, budget, parameters=given, seed=options.seed)
+        why = "the time limit was over before any solver had decided anything"
     except TimeLimitError as error:
-        if slowest is None or options.solver != DEFAULT_SOLVER:
+        if slow is None:
             raise
-        plan = replace(
-            slowest.plan,
-            problem=problem,
-            seed=options.seed,
-            notes=(*slowest.plan.notes, f"auto: {error.message}; this is the plan of all-slow"),
-        )
-        solution = replace(slowest.solution, stop_reason="time limit")
-        return replace(slowest, plan=plan, solution=solution)
+        best, why = slow, error.message
+    ended = best.solution.stop_reason
+    if slow is None or (best is not slow and (ended != "time limit" or best.value < slow.value)):
+        return best
+    found = _quickest(problem, options, max(QUICKEST_S, quick_s))
+    if found is not None and found.value >= best.value and not found.interrupted:
+        found = _quickest(problem, options, max(QUICKEST_S, quick_s))
+    if found is not None and (found.value < best.value or found.interrupted):
+        best = found
+    note = f"auto: {why}; this is the plan of {best.plan.solver}"
+    plan = replace(best.plan, seed=options.seed, notes=(*best.plan.notes, note))
+    reason: StopReason = "interrupted" if best.interrupted else "time limit"
+    return replace(best, plan=plan, solution=replace(best.solution, stop_reason=reason))
+
+
+def _quickest(problem: Problem, options: CompileOptions, seconds: float) -> Outcome | None:
+    """What the quickest heuristic decides in some seconds; None where it finds no plan."""
+    budget = Budget(time.monotonic() + seconds, options.progress)
+    try:
+        return run_solver(QUICKEST, problem, budget, seed=options.seed)
+    except (InfeasibleError, TimeLimitError, UsageError):  # or it does not know such targets
+        return None
 
 
 def _reference(problem: Problem) -> Outcome | None:

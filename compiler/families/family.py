@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
-from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.compile import compile_part
 from ullage.compiler.driver.options import DEFAULT_SOLVER, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.families.weights import shared_offsets, with_shared_weights
@@ -160,7 +160,8 @@ def plan_family(model: Path, lengths: Lengths, tolerance: float, options: Compil
     """
     _check(lengths, tolerance, options)
     begun = time.monotonic()
-    chosen = replace(options, schedule=WHOLE)
+    job_begun = begun if options.begun is None else options.begun
+    chosen = replace(options, schedule=WHOLE, begun=job_begun)
     if options.solver == DEFAULT_SOLVER:  # what one plan may take is too much for many
         chosen = replace(chosen, parameters={"patience_s": 0.0, **options.parameters})
     waiting = sorted(lengths.tested, reverse=True)
@@ -169,8 +170,7 @@ def plan_family(model: Path, lengths: Lengths, tolerance: float, options: Compil
     interrupted = False
     try:
         for number, length in enumerate(waiting):
-            left = _share(chosen.time_limit_s, begun, len(waiting) - number)
-            own = _own(model, lengths.symbol, length, replace(chosen, time_limit_s=left))
+            own = _own(model, lengths.symbol, length, chosen, 1 / (len(waiting) - number))
             at = _taking_over(buckets, own, length, tolerance)
             if at is None:
                 buckets.append(Bucket(own, length, length))
@@ -225,15 +225,15 @@ def _check(lengths: Lengths, tolerance: float, options: CompileOptions) -> None:
         raise UsageError(f"--dim {lengths.symbol} is given twice")
 
 
-def _share(limit_s: float | None, begun: float, left: int) -> float | None:
-    """The time of one length: an equal part of what is left."""
-    if limit_s is None:
-        return None
-    return max(0.0, begun + limit_s - time.monotonic()) / left
-
-
-def _own(model: Path, symbol: str, length: int, options: CompileOptions) -> Compiled:
+def _own(model: Path, symbol: str, length: int, options: CompileOptions, share: float) -> Compiled:
     """The plan made for one length alone.
+
+    Args:
+        model: the model.
+        symbol: name of the dimension.
+        length: the length.
+        options: how to compile, with the time of all lengths.
+        share: of the time left after reading that this one is planned in.
 
     Raises:
         InfeasibleError: it has none; says for which length.
@@ -241,8 +241,7 @@ def _own(model: Path, symbol: str, length: int, options: CompileOptions) -> Comp
     """
     dims = {**options.dims, symbol: length}
     try:
-        chosen = replace(options, dims=dims)
-        return solve_prepared(prepare(model, chosen), chosen, quick_bound=False)
+        return compile_part(model, replace(options, dims=dims), share, quick_bound=False)
     except (InfeasibleError, TimeLimitError) as error:
         raise type(error)(f"{symbol} = {length}: {error.message}", error.details) from error
 

@@ -309,12 +309,13 @@ def _solve_at(prepared: Prepared, options: CompileOptions, point: Point, limit_s
             "this one; give more (--time-limit) or ask for fewer sizes (--points)"
         )
         return replace(point, error=error)
-    own_s = None if options.time_limit_s is None else min(limit_s, remaining_s)
-    sized = prepared.on(point.on(prepared.target))
-    from_now = replace(sized, started=time.monotonic())
+    begun, own_s = time.monotonic(), None
+    if options.time_limit_s is not None:  # counted from when the job began
+        own_s = begun - prepared.started + min(limit_s, remaining_s)
+    sized = replace(prepared.on(point.on(prepared.target)), started=prepared.started)
     try:
-        solved = solve_prepared(from_now, replace(options, time_limit_s=own_s))
-        return replace(point, compiled=solved)
+        solved = solve_prepared(sized, replace(options, time_limit_s=own_s))
+        return replace(point, compiled=replace(solved, total_s=time.monotonic() - begun))
     except (UsageError, ModelError):
         raise
     except UllageError as error:

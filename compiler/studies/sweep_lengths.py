@@ -8,7 +8,7 @@ from typing import Any
 
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import parse_count
-from ullage.compiler.driver.compile import prepare, solve_prepared
+from ullage.compiler.driver.compile import compile_part
 from ullage.compiler.driver.options import WHOLE, CompileOptions, check_consistent, solver_of
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
@@ -95,21 +95,28 @@ def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOpti
     begun = time.monotonic()
     solver_of(options)
     check_consistent(options)
-    chosen = replace(options, schedule=options.schedule or WHOLE)
+    job_begun = begun if options.begun is None else options.begun
+    chosen = replace(options, schedule=options.schedule or WHOLE, begun=job_begun)
     tested = spaced(lengths.first, lengths.last, points, 1)
     found: list[LengthPoint] = []
     partial = False
     try:
         for number, length in enumerate(tested):
-            left_s = None
-            if options.time_limit_s is not None:
-                remaining_s = begun + options.time_limit_s - time.monotonic()
-                left_s = max(0.0, remaining_s) / (len(tested) - number)
             text = f"{number + 1} of {len(tested)}, {lengths.name} = {length}"
             options.progress(text)
-            point = _at(model, lengths.name, length, replace(chosen, time_limit_s=left_s))
+            point = _at(model, lengths.name, length, chosen, 1 / (len(tested) - number))
             found.append(point)
             if point.compiled is not None and point.compiled.interrupted:
+                partial = True
+                break
+        late = [k for k, point in enumerate(found) if isinstance(point.error, TimeLimitError)]
+        for number, k in enumerate(late):  # again, with the time that other lengths left over
+            if job_begun + (options.time_limit_s or 0.0) <= time.monotonic():
+                break
+            length = found[k].length
+            options.progress(f"once more, {lengths.name} = {length}")
+            found[k] = _at(model, lengths.name, length, chosen, 1 / (len(late) - number))
+            if (again := found[k].compiled) is not None and again.interrupted:
                 partial = True
                 break
     except KeyboardInterrupt:
@@ -121,13 +128,14 @@ def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOpti
     return LengthSweep(lengths.name, tuple(found), partial, time.monotonic() - begun)
 
 
-def _at(model: Path, name: str, length: int, options: CompileOptions) -> LengthPoint:
+def _at(model: Path, name: str, length: int, options: CompileOptions, share: float) -> LengthPoint:
+    """What a length comes to, planned in a share of the time left after reading."""
     if name == BATCH:
         chosen = replace(options, batch=length)
     else:
         chosen = replace(options, dims={**options.dims, name: length})
     try:
-        return LengthPoint(length, solve_prepared(prepare(model, chosen), chosen))
+        return LengthPoint(length, compile_part(model, chosen, share))
     except (UsageError, ModelError):
         raise
     except UllageError as error:

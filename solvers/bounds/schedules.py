@@ -45,10 +45,12 @@ class ScheduleBounds:
         any_schedule: holds whatever the parts; sums may be taken up and laid down at any point.
         whole_reductions: holds where each element of a convolution or matrix product is finished
             in the step that begins it; at least `any_schedule`.
+        is_cut_short: whether time was over before they were as high as they can be proven.
     """
 
     any_schedule: Bound
     whole_reductions: Bound
+    is_cut_short: bool = False
 
 
 def why_unbounded(problem: Problem, graph: Graph | None) -> str:
@@ -84,6 +86,8 @@ def schedule_bounds(
 ) -> ScheduleBounds | None:
     """The best bounds on the latency of every schedule of a graph; None where time is over.
 
+    Where it ends on the way, they are of the work and of the bytes that must move, which take none.
+
     Args:
         graph: the graph.
         target: a chip with two tiers.
@@ -95,7 +99,9 @@ def schedule_bounds(
     limit = budget or Budget()
     if limit.is_over():
         return None
-    return _bounds_of(_setting(graph, target), limit)
+    setting = _setting(graph, target)
+    floor = _floor(setting)
+    return _bounds_of(setting, limit) or ScheduleBounds(floor, floor, is_cut_short=True)
 
 
 def memory_bounds(
@@ -114,7 +120,7 @@ def memory_bounds(
         budget: of time.
 
     Returns:
-        None where time is over.
+        None where time is over before any size is excluded.
 
     Raises:
         UsageError: the target cannot cost a data type.
@@ -123,6 +129,7 @@ def memory_bounds(
     setting = _setting(graph, target, target.tier_index[target.homes["weight"]])
     known: dict[int, ScheduleBounds] = {}
     found: list[Bound] = []
+    is_cut_short = False
     for name in ("any_schedule", "whole_reductions"):
         low, source = 0, TRIVIAL
         high = sum(value.size_bytes for value in graph.values.values())
@@ -132,15 +139,19 @@ def memory_bounds(
                 sized = replace(setting, rates=replace(setting.rates, held_bytes=float(size)))
                 bounds = None if spent.is_over() else _bounds_of(sized, spent)
                 if bounds is None:
-                    return None
+                    is_cut_short = True
+                    break
                 known[size] = bounds
             bound: Bound = getattr(known[size], name)
             if bound.value > limit_s * (1 + BOUND_TOLERANCE):
                 low, source = size, bound.source
             else:
                 high = size
+        if is_cut_short and not low:
+            return None
         found.append(Bound(float(low), source))
-    return ScheduleBounds(*found)
+    free, whole = found
+    return ScheduleBounds(free, whole, is_cut_short)
 
 
 def _setting(graph: Graph, target: Target, tier: int = 1) -> Setting:

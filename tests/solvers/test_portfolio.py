@@ -99,7 +99,7 @@ def test_portfolio_notes_who_was_left_out_but_nobody_whose_plan_it_has(
         return replace(evil.honest(problem, options, budget), made_by=made_by)
 
     plan = auto({"greedy": late_plan}, monkeypatch, limit_s=0.1).plan
-    left = [name for name in ("msa", "fluid", "all-slow") if name != made_by]
+    left = [name for name in ("msa", "fluid") if name != made_by]
     assert plan.solver == (made_by or "greedy")
     assert plan.notes[-1:] == (f"auto: the time limit left out {', '.join(left)}",)
 

@@ -23,10 +23,13 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, LatencyLimit
 from ullage.compiler.driver.schedules import check_searchable, is_searched
 from ullage.compiler.frontend import Prepared
+from ullage.solvers.bounds.schedules import ScheduleBounds
 
 # Plans a prepared model.
 Solve = Callable[[Prepared, CompileOptions], Compiled]
 
+# Share of the time after reading in which the best latency is looked for.
+FASTEST_SHARE = 0.4
 # Share of the time of the smallest peak that is kept for its bound over all schedules.
 BOUNDING_SHARE = 0.15
 
@@ -51,7 +54,8 @@ def solve_limited(
         check_searchable(options, prepared.target)
     options.progress("the best latency")
     try:
-        fastest = solve_fastest(prepared, for_best_latency(options))
+        share_s = shared(prepared, options.time_limit_s, FASTEST_SHARE)
+        fastest = solve_fastest(prepared, replace(for_best_latency(options), time_limit_s=share_s))
     except (InfeasibleError, TimeLimitError) as error:
         raise refused_for_peak(error, prepared.target) from error
     if fastest.interrupted:
@@ -69,8 +73,12 @@ def solve_limited(
     except (InfeasibleError, TimeLimitError) as error:
         compiled = at_worst(fastest, limit.limit_s, error.message)
     compiled, limit = _under_known(prepared, shorter, compiled, fastest, limit, solve)
-    if compiled.unbounded == NO_TIME:
-        compiled = with_every_schedule(compiled, budget_of(prepared, options), prepared.started)
+    bounds = compiled.schedule_bounds
+    if compiled.unbounded == NO_TIME or (bounds is not None and bounds.is_cut_short):
+        again = with_every_schedule(compiled, budget_of(prepared, options), prepared.started)
+        more = again.schedule_bounds
+        if bounds is None or (more is not None and _is_higher(more, bounds)):
+            compiled = again
     is_own = compiled.score.latency_s == limit.best_latency_s
     reference = "this plan takes" if is_own else "the best latency found is"
     note = (
@@ -84,6 +92,11 @@ def solve_limited(
         )
     total_s = time.monotonic() - prepared.started
     return replace(compiled.noted(note), limit=limit, total_s=total_s)
+
+
+def _is_higher(one: ScheduleBounds, other: ScheduleBounds) -> bool:
+    """Whether bounds of one problem say more than others of it."""
+    return one.any_schedule.value > other.any_schedule.value
 
 
 def _under_known(

@@ -24,8 +24,6 @@ from ullage.hwmodels.cost import objective_value
 from ullage.solvers.fluid.smallest import FASTEST_SEEN
 from ullage.solvers.registry import find_solver
 
-# Share of the job's time in which the best latency is looked for.
-FASTEST_SHARE = 0.4
 # The option that gives more memory where latency is minimised, with its size in bytes.
 FAST_MEMORY = re.compile(r"--fast-memory( \d+)?")
 # The option that has operators run in parts.
@@ -34,13 +32,7 @@ IN_PARTS = "--schedule cascade"
 
 def for_best_latency(options: CompileOptions) -> CompileOptions:
     """The options with which the best latency is looked for."""
-    limit_s = options.time_limit_s
-    fastest = replace(
-        options,
-        objective="latency",
-        slower_by=None,
-        time_limit_s=None if limit_s is None else FASTEST_SHARE * limit_s,
-    )
+    fastest = replace(options, objective="latency", slower_by=None)
     if "latency" in find_solver(options.solver).objectives:
         return fastest
     return replace(fastest, solver="auto", parameters={})

@@ -1,5 +1,6 @@
 """The main job."""
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -11,18 +12,20 @@ from tests.support.cases import (
     solved,
     target_of,
 )
-from ullage.compiler.common.errors import TimeLimitError, UsageError
+from tests.support.registering import put_in_place
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.units import format_time
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_model, compile_problem
-from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.options import WHOLE, CompileOptions
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Link, Tier
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
-from ullage.solvers.interface import Solver
+from ullage.solvers.budget import Budget
+from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 
@@ -55,23 +58,30 @@ def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
 
 
 @pytest.mark.parametrize("objective", ["latency", "energy"])
-def test_where_auto_has_no_plan_in_time_the_reference_is_the_plan(
-    monkeypatch: pytest.MonkeyPatch, objective: str
+@pytest.mark.parametrize("quickest", [True, False])
+def test_where_auto_has_no_plan_in_time_a_quick_heuristics_is_the_plan_or_the_reference(
+    monkeypatch: pytest.MonkeyPatch, objective: str, *, quickest: bool
 ) -> None:
-    def late(solver: Solver, problem: Problem, *more: object, **given: object) -> Outcome:
+    def late(solver: Solver | str, problem: Problem, *more: object, **given: object) -> Outcome:
         if problem.objective == objective and solver is find_solver("auto"):
             raise TimeLimitError("no time for any solver")
+        if solver == driver.QUICKEST and not quickest:
+            raise InfeasibleError("no plan of this heuristic")
         return run_solver(solver, problem, *more, **given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(driver, "run_solver", late)
     options = CompileOptions(schedule="whole", objective=objective)
     compiled = compile_model(find_model("squeezenet"), options)
     assert find_violations(compiled.plan) == []
-    assert (compiled.plan.solver, compiled.stop_reason) == ("all-slow", "time limit")
+    maker = driver.QUICKEST if quickest else "all-slow"
+    assert (compiled.plan.solver, compiled.stop_reason) == (maker, "time limit")
     assert compiled.plan.objective == objective
     assert any("no time for any solver" in note for note in compiled.plan.notes)
     slow = run_solver("all-slow", compiled.plan.problem)
-    assert compiled.value == pytest.approx(slow.value)
+    if quickest:
+        assert compiled.value < 0.9 * slow.value
+    else:
+        assert compiled.value == pytest.approx(slow.value)
     monkeypatch.setattr(driver, "DEFAULT_SOLVER", "another")
     with pytest.raises(TimeLimitError, match="no time for any solver"):
         compile_model(find_model("squeezenet"), options)
@@ -158,3 +168,65 @@ def test_results_are_shown_in_a_line() -> None:
     for figures in (done.score, done.simulation):
         assert len(repr(figures)) < 1000
         assert "array" not in repr(figures)
+
+
+# Seconds of a limit that no machine needs here.
+AMPLE_S = 600.0
+
+
+def test_a_plan_of_auto_that_moved_nothing_in_time_gives_way_to_a_heuristics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def late(problem: Problem, _options: object, _budget: Budget) -> Solution:
+        return replace(run_solver("all-slow", problem).solution, stop_reason="time limit")
+
+    put_in_place("auto", late, monkeypatch)
+    compiled = compile_model(find_model("squeezenet"), CompileOptions(schedule=WHOLE))
+    assert (compiled.plan.solver, compiled.stop_reason) == (driver.QUICKEST, "time limit")
+    assert compiled.all_slow is not None
+    assert compiled.value < 0.9 * compiled.all_slow.latency_s
+    assert any("this is the plan of greedy" in note for note in compiled.plan.notes)
+
+
+def test_checks_are_left_no_more_than_their_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[float] = []
+
+    def asked(problem: Problem, _options: object, budget: Budget) -> Solution:
+        left.append(budget.remaining_s())
+        return run_solver("all-slow", problem).solution
+
+    monkeypatch.setattr(driver, "CLOSING_SHARE", 1e9)
+    put_in_place("msa", asked, monkeypatch)
+    options = CompileOptions(solver="msa", schedule=WHOLE, time_limit_s=AMPLE_S)
+    compile_model(find_model("squeezenet"), options)
+    assert 0.25 * AMPLE_S < left[0] < (1 - driver.MOST_CLOSING_SHARE) * AMPLE_S
+
+
+def test_whole_operators_cut_short_are_planned_again_where_a_search_leaves_time() -> None:
+    options = CompileOptions(solver="greedy", schedule=WHOLE, time_limit_s=AMPLE_S)
+    prepared = driver.prepare(find_model("squeezenet"), options)
+    slow = driver.solve_prepared(prepared, replace(options, solver="all-slow"))
+    begun = time.monotonic()
+    short = replace(slow, stop_reason="time limit", solve_s=0.1)
+    again = driver._with_time_left(short, prepared, options, begun, quick_bound=False)
+    assert again.plan.solver == "greedy"
+    assert again.value < slow.value
+    assert again.solve_s > short.solve_s
+    for kept in (slow, replace(short, solve_s=AMPLE_S)):
+        assert driver._with_time_left(kept, prepared, options, begun, quick_bound=False) is kept
+    unlimited = replace(options, time_limit_s=None)
+    assert driver._with_time_left(short, prepared, unlimited, begun, quick_bound=False) is short
+
+
+def test_a_part_of_a_job_is_not_charged_with_what_came_before_it() -> None:
+    begun = time.monotonic() - AMPLE_S
+    options = CompileOptions(
+        solver="greedy", schedule=WHOLE, begun=begun, time_limit_s=1.5 * AMPLE_S
+    )
+    compiled = driver.compile_part(find_model("squeezenet"), options, 0.25)
+    assert compiled.stop_reason == "finished"
+    assert compiled.total_s < AMPLE_S
+    with pytest.raises(TimeLimitError):
+        driver.compile_part(find_model("squeezenet"), replace(options, time_limit_s=1.0), 0.25)

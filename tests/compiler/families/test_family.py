@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -247,3 +248,10 @@ def test_ctrl_c_keeps_the_longest_lengths(model: Path) -> None:
     cut_short = plan_family(model, parse_lengths("seq", "16..64:16"), 0.05, options)
     assert cut_short.interrupted
     assert [at.length for at in cut_short.lengths] == [48, 64]
+
+
+def test_starting_is_charged_to_the_job_and_not_to_each_length(model: Path) -> None:
+    options = replace(OPTIONS, solver="greedy", begun=time.monotonic() - 600, time_limit_s=900)
+    found = plan_family(model, parse_lengths("seq", "16..64:16"), 0.05, options)
+    assert len(found.lengths) == 4  # a quarter of 900 s was over before the first of them
+    assert all(bucket.compiled.total_s < 600 for bucket in found.buckets)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import cache
+from typing import ClassVar
 
 import onnx
 import pytest
@@ -156,3 +157,46 @@ def test_the_least_memory_is_where_the_bound_on_the_latency_meets_the_limit() ->
         sizes.append(found.any_schedule.value)
     assert sizes == sorted(sizes, reverse=True)
     assert memory_bounds(graph, chip, 1.0, Budget(deadline=0.0)) is None
+
+
+class _Over(Budget):
+    """Time that is over after some questions."""
+
+    asked: ClassVar[list[int]] = []
+
+    def is_over(self) -> bool:
+        self.asked[0] -= 1
+        return self.asked[0] < 0
+
+
+def test_where_time_ends_on_the_way_the_bounds_that_take_none_are_the_answer() -> None:
+    chip = in_units(4, 1)
+    full = schedule_bounds(tiny("two_products"), chip)
+    _Over.asked[:] = [1]
+    short = schedule_bounds(tiny("two_products"), chip, _Over())
+    assert full is not None
+    assert short is not None
+    assert (full.is_cut_short, short.is_cut_short) == (False, True)
+    assert short.any_schedule.source in {"compute", "compulsory"}
+    assert 0 < short.any_schedule.value <= full.any_schedule.value
+    _Over.asked[:] = [0]
+    assert schedule_bounds(tiny("two_products"), chip, _Over()) is None
+
+
+def test_sizes_excluded_before_time_was_over_stay_excluded() -> None:
+    chip = in_units(4, 1)
+    least = schedule_bounds(tiny("skip"), chip)
+    assert least is not None
+    limit_s = 0.9 * least.any_schedule.value
+    full = memory_bounds(tiny("skip"), chip, limit_s)
+    assert full is not None
+    seen = []
+    for questions in range(60):
+        _Over.asked[:] = [questions]
+        found = memory_bounds(tiny("skip"), chip, limit_s, _Over())
+        if found is not None and found.is_cut_short:
+            seen.append(found)
+            assert 0 < found.any_schedule.value <= full.any_schedule.value
+            assert found.any_schedule.value <= found.whole_reductions.value
+            assert found.whole_reductions.value <= full.whole_reductions.value
+    assert seen
