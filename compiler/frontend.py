@@ -230,10 +230,10 @@ def prepare(
         graph = imported.graph
         geometry = Geometry.of(imported) if with_geometry else None
         del imported  # its weights
-    notes: tuple[str, ...] = ()
+    notes = graph.notes
     if options.op_costs is not None:
         graph, note = with_op_costs(graph, options.op_costs, target)
-        notes = (note,)
+        notes = (*notes, note)
     options.progress("ordering and lifetimes")
     check_time(deadline, graph.name)
     begun = time.monotonic()

@@ -46,6 +46,7 @@ from ullage.compiler.driver.schedules import (
     scheduled,
     why_needless,
     why_whole,
+    with_found_states,
 )
 from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.frontend import Ordering, Prepared, in_order
@@ -303,7 +304,7 @@ def solve_prepared(
             schedule of the model.
     """
     with compiling_told(options.progress) as tell:
-        told = replace(options, progress=tell)
+        told = replace(with_found_states(options, prepared), progress=tell)
         searched = told
         if quick_bound and not why_unbounded(prepared.problem, prepared.graph):
             searched = replace(told, time_limit_s=before_bounds(prepared, told.time_limit_s))

@@ -46,6 +46,13 @@ def is_searched(options: CompileOptions, target: Target) -> bool:
     return options.schedule == CASCADE
 
 
+def with_found_states(options: CompileOptions, prepared: Prepared) -> CompileOptions:
+    """The options without `states` where none were found: the model is planned as any other."""
+    if options.states and not prepared.graph.states:
+        return replace(options, states=())
+    return options
+
+
 def why_whole(options: CompileOptions, target: Target) -> str:
     """Why operators run whole where no schedule is named; empty where cascades are searched for."""
     if options.states:

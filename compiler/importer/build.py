@@ -123,8 +123,9 @@ def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
         )
     graph = import_joint(path, dtype=options.dtype, name=name)
     if options.updates is not None:  # gradients that are one of several results go as well
-        outputs = kept_outputs(graph, options.updates)
+        outputs, note = kept_outputs(graph, options.updates)
         graph = import_joint(path, dtype=options.dtype, name=name, outputs=outputs)
+        graph = replace(graph, notes=(*graph.notes, note))
     return with_states(graph, options.states)
 
 

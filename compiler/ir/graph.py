@@ -271,6 +271,7 @@ class Graph:
         outputs: names of the graph's outputs.
         fallbacks: what is costed by a fallback, with reasons; nothing is dropped silently.
         states: inputs and outputs that are one tensor, which lives across inferences.
+        notes: remarks about the import that plans carry.
     """
 
     name: str
@@ -280,6 +281,7 @@ class Graph:
     outputs: tuple[str, ...]
     fallbacks: tuple[Fallback, ...] = ()
     states: tuple[State, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """One line: a graph in full is thousands."""
@@ -304,8 +306,8 @@ class Graph:
         that it writes. `position` (int) is the place among the operator's inputs or outputs,
         `size_bytes` (int) how many bytes are read or written.
 
-        The graph's own attributes are `name`, `inputs`, `outputs` (tuples of value names) and
-        `fallbacks` (tuple of `Fallback`) and `states` (tuple of `State`).
+        The graph's own attributes are `name`, `inputs`, `outputs` (tuples of value names),
+        `fallbacks` (tuple of `Fallback`), `states` (tuple of `State`) and `notes` (tuple of str).
 
         Returns:
             A `networkx.DiGraph`, bipartite and without cycles; operators stand in file order.
@@ -318,6 +320,7 @@ class Graph:
             outputs=self.outputs,
             fallbacks=self.fallbacks,
             states=self.states,
+            notes=self.notes,
         )
         for name, value in self.values.items():
             net.add_node(name, role="value", **_attributes_of(value))
@@ -387,6 +390,7 @@ class Graph:
             outputs=ends["output"],
             fallbacks=tuple(net.graph.get("fallbacks", ())),
             states=tuple(net.graph.get("states", ())),
+            notes=tuple(net.graph.get("notes", ())),
         )
 
 

@@ -12,6 +12,8 @@ from ullage.hwmodels.cost import Score, score
 BETTER = 1.1
 # Source of a row that comes from scoring the same plan on a better chip.
 RESCORED = "re-scored"
+# Share of a plan's latency below which what an improvement saves is rounding: it is left out.
+NOISE = 1e-6
 
 
 def what_would_help(
@@ -30,7 +32,8 @@ def what_would_help(
         prices: mappings with the keys below.
 
     Returns:
-        Rows with `what` (text), `saves_s` (seconds, None where nobody knows) and `source` (text).
+        Rows with `what` (text), `saves_s` (seconds, None where nobody knows) and `source` (text);
+        none where less than a millionth of the latency would be saved, but not nothing.
     """
     target = plan.target
     rows = [
@@ -49,6 +52,7 @@ def what_would_help(
     if not any(memory in row["what"] for row in known_prices):
         source = "see ullage sweep"  # another plan, or LP prices
         rows.append({"what": memory, "saves_s": None, "source": source})
+    rows = [row for row in rows if not 0.0 < (row["saves_s"] or 0.0) < NOISE * cost.latency_s]
     return sorted(rows, key=lambda row: -(row["saves_s"] or 0.0))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ullage.compiler.common.palette import PAIRS, SHADES, TIERS
+from ullage.compiler.common.palette import LIGHT, PAIRS, SHADES, TIERS
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import peak_residents, summarise, summary_rows, time_by_binding
 from ullage.compiler.ir.graph import Value
@@ -48,7 +48,12 @@ def report_data(
         "binding_s": dict(time_by_binding(compiled)),
         "energy_of": _energy_of(compiled),
         "target": _target(compiled),
-        "palette": {"tiers": TIERS, "pairs": PAIRS, "shades": SHADES},
+        "palette": {
+            "roles": list(LIGHT),
+            "tiers": TIERS,
+            "pairs": PAIRS,
+            "shades": SHADES,
+        },
         "steps": step_columns(plan, cost),
         "cascades": cascade_columns(plan),
         "spaces": space_columns(plan),

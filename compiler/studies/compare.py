@@ -21,7 +21,12 @@ from ullage.compiler.driver.bounding import FLUID, with_best_bound
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import WHOLE, CompileOptions, solver_of
 from ullage.compiler.driver.result import Compiled, best_bound
-from ullage.compiler.driver.schedules import is_searched, scheduled, whole_by_default
+from ullage.compiler.driver.schedules import (
+    is_searched,
+    scheduled,
+    whole_by_default,
+    with_found_states,
+)
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.frontend import Prepared
 from ullage.hwmodels.bounds import Bound, lower_bound
@@ -108,6 +113,7 @@ def compare_solvers(
         find_solver(name)
     parameters = parameters_by_solver(solvers, options.parameters)
     prepared = prepare(model, options)
+    options = with_found_states(options, prepared)
     options = replace(options, objective=prepared.problem.objective)  # a problem file has its own
     whole_because = ""
     if by_default and prepared.graph.operators:

@@ -167,8 +167,10 @@ def _differences(one: Plan, other: Plan) -> Iterator[dict[str, Any]]:
         "steady_state": (one.problem.steady_state, other.problem.steady_state),
         **{
             f"model.{key}": (one.model.get(key), other.model.get(key))
-            for key in ("dtype", "batch", "dims", "fuse", "alias")
+            for key in ("dtype", "batch", "dims", "fuse", "alias", "updates")
         },
+        "model.state": (_states(one), _states(other)),
+        "recomputed operators": (_recomputed(one), _recomputed(other)),
     }
     for what, (before, after) in plain.items():
         if before != after:
@@ -201,6 +203,18 @@ def _differences(one: Plan, other: Plan) -> Iterator[dict[str, Any]]:
             "before": {n: s for n, s in sorted(sizes.items()) if other_sizes.get(n) != s},
             "after": {n: s for n, s in sorted(other_sizes.items()) if sizes.get(n) != s},
         }
+
+
+def _states(plan: Plan) -> list[str]:
+    """The pairs of an input and the output after it that live in the same bytes."""
+    return [f"{source}={result}" for source, result in plan.model.get("state") or ()]
+
+
+def _recomputed(plan: Plan) -> dict[str, int]:
+    """By operator that runs again, whole: how often it does."""
+    again = Counter(s.operator for s in plan.problem.steps if s.copy and not s.ranges)
+    names = {step.operator: operator_name(step) for step in plan.problem.steps}
+    return {names[operator]: count for operator, count in sorted(again.items())}
 
 
 def _sizes(plan: Plan) -> dict[str, int]:

@@ -21,7 +21,7 @@ from ullage.compiler.driver.limits.slower import (
 )
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, LatencyLimit
-from ullage.compiler.driver.schedules import check_searchable, is_searched
+from ullage.compiler.driver.schedules import check_searchable, is_searched, with_found_states
 from ullage.compiler.frontend import Prepared
 from ullage.solvers.bounds.schedules import ScheduleBounds
 
@@ -50,6 +50,7 @@ def solve_limited(
         TimeLimitError: there was no time for one.
         KeyboardInterrupt: interrupted while the fastest plan was searched for.
     """
+    options = with_found_states(options, prepared)
     if is_searched(options, prepared.target) and prepared.graph.operators:
         check_searchable(options, prepared.target)
     options.progress("the best latency")

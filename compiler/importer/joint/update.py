@@ -14,12 +14,15 @@ from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.units import counted
 from ullage.compiler.importer.states.found import find_pairs
 from ullage.compiler.ir.graph import Graph
 
 # How many parameters, counted from the last that is read, or their names.
 Updates = int | tuple[str, ...]
 LAST = "last:"
+# Parameters that are named in a note, at most.
+SHOWN = 8
 
 
 def parse_updates(text: str) -> Updates:
@@ -60,18 +63,24 @@ def with_updates(graph: Graph, updates: Updates | None) -> Graph:
         updates: which parameters.
 
     Raises:
-        UsageError: no output is the new value of an input, or a name is none of theirs.
+        UsageError: no output is the new value of an input, a name is none of theirs, or there are
+            fewer than the number.
     """
     if updates is None:
         return graph
-    return pruned(graph, kept_outputs(graph, updates))
+    outputs, note = kept_outputs(graph, updates)
+    left = pruned(graph, outputs)
+    return replace(left, notes=(*left.notes, note))
 
 
-def kept_outputs(graph: Graph, updates: Updates) -> tuple[str, ...]:
-    """The outputs that remain: the new values of some parameters, and what is no new value.
+def kept_outputs(graph: Graph, updates: Updates) -> tuple[tuple[str, ...], str]:
+    """The outputs that remain, and a note of the parameters that get new values.
+
+    What remains is the new values of these, and what is no new value.
 
     Raises:
-        UsageError: no output is the new value of an input, or a name is none of theirs.
+        UsageError: no output is the new value of an input, a name is none of theirs, or there are
+            fewer than the number.
     """
     new_of = dict(find_pairs(graph))
     if not new_of:
@@ -80,20 +89,31 @@ def kept_outputs(graph: Graph, updates: Updates) -> tuple[str, ...]:
         )
     chosen = _chosen(graph, new_of, updates)
     left_out = {new for parameter, new in new_of.items() if parameter not in chosen}
-    return tuple(name for name in graph.outputs if name not in left_out)
+    outputs = tuple(name for name in graph.outputs if name not in left_out)
+    names = ", ".join(list(chosen)[:SHOWN])
+    more = f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
+    counts = f"{len(chosen)} of {counted(len(new_of), 'parameter')}"
+    note = f"--update: {counts} {'gets' if len(chosen) == 1 else 'get'} new values: {names}{more}"
+    return outputs, note
 
 
 def _chosen(graph: Graph, new_of: Mapping[str, str], updates: Updates) -> Collection[str]:
     """The parameters that are updated.
 
     Raises:
-        UsageError: a name is none of theirs.
+        UsageError: a name is none of theirs, or there are fewer than the number.
     """
     if isinstance(updates, int):
         first: dict[str, int] = {}
         for index, operator in enumerate(graph.operators):
             for name in operator.inputs:
                 first.setdefault(name, index)
+        if updates > len(new_of):
+            raise UsageError(
+                f"--update last:{updates}: {graph.name} updates {len(new_of)} parameters; give "
+                f"1 to {len(new_of)}, or leave --update out",
+                {"parameters": len(new_of)},
+            )
         in_order = sorted(new_of, key=lambda name: first.get(name, -1))
         return in_order[-updates:]
     unknown = [name for name in updates if name not in new_of]

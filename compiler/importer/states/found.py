@@ -8,11 +8,15 @@ Of each output, the operator that makes it is looked at, behind views:
 
 The pair is the output and the one input of its size that is reached so. Other outputs are not
 looked through: an optimiser's moments, which its parameters need, are states of their own.
+
+New rows that are made of the old data are none of a cache's (a DenseNet's Concat), and a residual
+stream, x + f(x), looks like an update, p - lr * g(p). `evidence` tells these apart.
 """
 
 from collections.abc import Collection
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.importer.states.evidence import Uses, behind, follows_purely, uses_of
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.states.flow import makers_of, source_of
 
@@ -32,11 +36,16 @@ def find_pairs(graph: Graph, taken: Collection[str] = ()) -> list[tuple[str, str
             lists them.
     """
     makers = makers_of(graph)
+    finder = _Finder(graph, makers)
     by_input: dict[str, list[str]] = {}
+    caches = {result: finder.cache(result) for result in graph.outputs}
     for result in graph.outputs:
         if result in taken:
             continue
-        candidates = [n for n in _candidates(graph, makers, result) if n not in taken]
+        names = caches[result]
+        if names is None:
+            names = finder.updated(result, beside_caches=any(caches.values()))
+        candidates = [n for n in names if n not in taken]
         if len(candidates) > 1:
             raise UsageError(
                 f"--state auto: output {result!r} could follow each of {', '.join(candidates)}; "
@@ -80,23 +89,71 @@ def grown_axis(graph: Graph, makers: dict[str, int], source: str, result: str) -
     return axis if sum(lengths) == two.shape[axis] else None
 
 
-def _candidates(graph: Graph, makers: dict[str, int], result: str) -> list[str]:
-    """The inputs that an output may follow."""
-    whole = source_of(graph, makers, result)
-    index = makers.get(whole)
-    if index is None:
-        return []
-    operator = graph.operators[index]
-    inputs = set(graph.inputs)
-    if operator.kind == "Concat":
-        first = source_of(graph, makers, operator.inputs[0]) if operator.inputs else ""
-        grown = first in inputs and grown_axis(graph, makers, first, result) is not None
-        return [first] if grown else []
-    patched = [s.input for s in operator.sharings if s.written_bytes is not None]
-    if patched:
-        source = source_of(graph, makers, patched[0])
-        return [source] if source in inputs and _alike(graph, source, result) else []
-    return _element_by_element(graph, makers, result)
+class _Finder:
+    """The inputs that outputs of a graph may follow."""
+
+    def __init__(self, graph: Graph, makers: dict[str, int]) -> None:
+        self.graph = graph
+        self.makers = makers
+        self.inputs = frozenset(graph.inputs)
+        self._behind: dict[str, frozenset[str]] = {}
+        self._uses: dict[str, Uses] = {}
+
+    def behind(self, name: str) -> frozenset[str]:
+        """The values that depend on an input."""
+        if name not in self._behind:
+            self._behind[name] = behind(self.graph, name)
+        return self._behind[name]
+
+    def uses(self, name: str) -> Uses:
+        """How operators read an input."""
+        if name not in self._uses:
+            self._uses[name] = uses_of(self.graph, name)
+        return self._uses[name]
+
+    def cache(self, result: str) -> list[str] | None:
+        """The cache to which the operator behind an output adds rows; None where it adds none.
+
+        The list is empty where the operator could, and its operands are others.
+        """
+        graph, makers = self.graph, self.makers
+        index = makers.get(source_of(graph, makers, result))
+        if index is None:
+            return []
+        operator = graph.operators[index]
+        if operator.kind == "Concat":
+            old = operator.inputs[0] if operator.inputs else ""
+            source = source_of(graph, makers, old)
+            fits = source in self.inputs and grown_axis(graph, makers, source, result) is not None
+        else:
+            patched = [s.input for s in operator.sharings if s.written_bytes is not None]
+            if not patched:
+                return None
+            old = patched[0]
+            source = source_of(graph, makers, old)
+            fits = source in self.inputs and _alike(graph, source, result)
+        # New rows that are made of the old ones are a network's layers, not a cache's data.
+        is_new = fits and self.behind(source).isdisjoint(set(operator.inputs) - {old})
+        return [source] if is_new else []
+
+    def updated(self, result: str, *, beside_caches: bool) -> list[str]:
+        """The inputs of which an output is an update.
+
+        Args:
+            result: the output.
+            beside_caches: other outputs follow caches: the graph is an inference's, in which what
+                enters as data is no state.
+        """
+        reached = _element_by_element(self.graph, self.makers, result)
+        return [n for n in reached if self._is_updated(n, result, beside_caches=beside_caches)]
+
+    def _is_updated(self, name: str, result: str, *, beside_caches: bool) -> bool:
+        uses = self.uses(name)
+        if uses.as_parameter and not uses.as_data:
+            return True
+        if beside_caches and uses.as_data:
+            return False
+        return follows_purely(self.graph, self.makers, name, result, self.behind(name))
 
 
 def _alike(graph: Graph, source: str, result: str) -> bool:

@@ -24,6 +24,8 @@ from ullage.compiler.ir.states.flow import (
 
 # The text that stands for all pairs that data flow shows.
 AUTO = "auto"
+# What plans note where it finds none.
+NO_STATES = "--state auto: no states found; name those that there are (--state IN=OUT)"
 
 
 def with_states(graph: Graph, requests: Iterable[str]) -> Graph:
@@ -32,7 +34,7 @@ def with_states(graph: Graph, requests: Iterable[str]) -> Graph:
     Args:
         graph: the graph.
         requests: `IN=OUT`, the names of an input and an output of the graph; or `auto` for all
-            pairs that `find_pairs` finds.
+            pairs that `find_pairs` finds, but for inputs of which `IN=` says that they are none.
 
     Raises:
         UsageError: a pair is none, or cannot be one state; names what stands against it.
@@ -40,15 +42,30 @@ def with_states(graph: Graph, requests: Iterable[str]) -> Graph:
     texts = list(dict.fromkeys(requests))
     if not texts:
         return graph
-    pairs = [_parsed(graph, text) for text in texts if text != AUTO]
+    left_out = {text[:-1]: text for text in texts if _leaves_out(graph, text)}
+    if left_out and AUTO not in texts:
+        raise UsageError(
+            f"--state {next(iter(left_out.values()))} leaves an input out of --state auto, which "
+            "is not asked for"
+        )
+    others = [text for text in texts if text != AUTO and text not in left_out.values()]
+    pairs = [_parsed(graph, text) for text in others]
     if AUTO in texts:
-        pairs += find_pairs(graph, {name for pair in pairs for name in pair})
+        found = find_pairs(graph, {*left_out, *(name for pair in pairs for name in pair)})
+        pairs += found
+        if not found:
+            graph = replace(graph, notes=(*graph.notes, NO_STATES))
     _check_once(pairs)
     makers = makers_of(graph)
     states = tuple(_state(graph, makers, *pair) for pair in pairs)
     result = _with_layouts(_with_appends(replace(graph, states=states)))
     _check_readers(result)
     return result
+
+
+def _leaves_out(graph: Graph, text: str) -> bool:
+    """Whether a text says that an input is no state: `IN=`."""
+    return text.endswith("=") and text[:-1] in graph.inputs
 
 
 def _parsed(graph: Graph, text: str) -> tuple[str, str]:
@@ -62,7 +79,9 @@ def _parsed(graph: Graph, text: str) -> tuple[str, str]:
             return text[:at], text[at + 1 :]
     one, equals, two = text.partition("=")
     if not equals:
-        raise UsageError(f"--state takes IN=OUT or auto, not {text!r}")
+        raise UsageError(
+            f"--state takes IN=OUT or auto, and beside auto IN= (no state), not {text!r}"
+        )
     kind, name, names = ("input", one, graph.inputs)
     if one in graph.inputs:
         kind, name, names = ("output", two, graph.outputs)
@@ -116,11 +135,42 @@ def _state(graph: Graph, makers: dict[str, int], source: str, result: str) -> St
     axis = grown_axis(graph, makers, source, result)
     if axis is None:
         raise UsageError(
-            f"{shown}: the input is {list(one.shape)}, the output {list(two.shape)}; a state keeps "
+            f"{shown}: {_why_not_longer(graph, makers, index, source, result)}; a state keeps "
             "its shape, or a Concat of the input (first) and new data makes it longer along one "
             "axis"
         )
     return State(source, result, axis)
+
+
+def _why_not_longer(
+    graph: Graph, makers: dict[str, int], index: int, source: str, result: str
+) -> str:
+    """Why an output of another shape is not its input made longer.
+
+    Args:
+        graph: the graph.
+        makers: value -> index of the operator that writes it.
+        index: the operator that writes the output.
+        source: the input.
+        result: the output.
+    """
+    one, two = graph.values[source].shape, graph.values[result].shape
+    shapes = f"the input is {list(one)}, the output {list(two)}"
+    longer = [a for a, (m, n) in enumerate(zip(one, two, strict=False)) if m != n]
+    fits = len(one) == len(two) and len(longer) == 1 and one[longer[0]] < two[longer[0]]
+    if not fits:
+        return shapes
+    operator = graph.operators[index]
+    what = f"{operator.kind} {operator.name!r}"
+    parts = [source_of(graph, makers, name) for name in operator.inputs]
+    if operator.kind == "Concat" and source in parts[1:]:
+        return f"{shapes}, and {what} has the input behind new data, not in front"
+    owner = next((n for n in graph.inputs if grown_axis(graph, makers, n, result) is not None), "")
+    if owner:
+        return f"{what} appends to another input, {owner!r} (--state {owner}={result})"
+    if operator.kind == "Concat" and source in parts:
+        return f"{shapes}, and what {what} puts behind the input is not new data"
+    return f"{shapes}, and {what}, which writes the output, does not append to the input"
 
 
 def _with_appends(graph: Graph) -> Graph:

@@ -122,10 +122,7 @@ let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   colours = {};
-  const numbered = (role, count) => Array.from({ length: count }, (_, i) => `${role}${i}`);
-  for (const name of ["bg", "panel", "ink", "soft", "line", "sunken", "accent", "weight", "activation",
-    "input", "output", "cascade", "compute", "overhead", "idle", "stall", "on-rect",
-    ...numbered("tier", data.palette.tiers), ...numbered("pair", data.palette.pairs)]) colours[name] = style.getPropertyValue(`--${name}`).trim();
+  for (const role of data.palette.roles) colours[role] = style.getPropertyValue(`--${role}`).trim();
   patterns.clear();
 }
 
@@ -156,6 +153,8 @@ function pattern(kind, ink = colours["on-rect"], alpha = 0.3) {
     pen.moveTo(2.5, 0); pen.lineTo(2.5, size); pen.moveTo(6.5, 0); pen.lineTo(6.5, size);
   } else if (kind === "line") {
     pen.moveTo(0, 2.5); pen.lineTo(size, 2.5); pen.moveTo(0, 6.5); pen.lineTo(size, 6.5);
+  } else if (kind === "state") {
+    for (const d of [-size, 0, size]) { pen.moveTo(d - 1, -1); pen.lineTo(d + size + 1, size + 1); }
   } else if (kind === "workspace") {
     pen.moveTo(0, 0); pen.lineTo(size, size); pen.moveTo(size, 0); pen.lineTo(0, size);
   }

@@ -15,6 +15,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise
 from ullage.compiler.execute.runner import RunOptions, run_plan
+from ullage.compiler.importer.states.pairs import NO_STATES
 from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 from ullage.compiler.verify.verifier import find_violations
@@ -45,6 +46,28 @@ MODELS = {
     "trains": training_step,
 }
 TARGETS = ("edge-npu", "edge-npu-spm", "phone-npu-flash", "cosma")
+
+
+def no_states() -> onnx.ModelProto:
+    """A product alone: nothing of it lives on."""
+    return model(
+        [node("MatMul", "x w", "y")],
+        [info("x", (64, 64))],
+        [info("y", (64, 64))],
+        [weight("w", (64, 64))],
+    )
+
+
+def test_where_none_are_found_the_model_is_planned_as_any_other() -> None:
+    options = CompileOptions(target="edge-npu", fast_memory_bytes=16384)
+    plain = compile_model(no_states(), options)
+    sought = compile_model(no_states(), replace(options, states=("auto",)))
+    assert NO_STATES in sought.plan.notes
+    assert NO_STATES not in plain.plan.notes
+    assert sought.value == plain.value
+    assert sought.plan.problem == plain.plan.problem
+    assert "--state" not in sought.whole_because
+    assert "state" not in sought.plan.model
 
 
 @cache

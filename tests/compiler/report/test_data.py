@@ -155,6 +155,14 @@ def test_prices_come_from_the_plan_and_from_extras() -> None:
     assert data_of(plans.residual(), extras)["help"][0]["saves_s"] == 0.5
 
 
+def test_what_saves_nothing_but_for_rounding_is_left_out() -> None:
+    plan = plans.residual()
+    prices = (("10 % more sram", 1e-9 * score(plan).latency_s), ("nothing", 0.0))
+    rows = what_would_help(replace(plan, shadow_prices=prices), score(plan))
+    assert "10 % more sram" not in {row["what"] for row in rows}
+    assert "nothing" in {row["what"] for row in rows}
+
+
 def test_names_cannot_leave_the_script_or_fill_marks() -> None:
     name = "</script><script>alert(1)</script>{{script}}{{data}}"
     made = plans.chain()

@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
+from tests.support.decode_models import Decoder, growing_decoder
+from tests.support.training import training_step
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -14,6 +17,13 @@ from ullage.compiler.importer.build import import_model
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.lowering.tiling.cut import cut_output
 from ullage.compiler.studies.diff import diff_plans
+
+SLOW_DRAM = {
+    "tiers.dram.read_bytes_per_s": "5e8",
+    "tiers.dram.write_bytes_per_s": "5e8",
+    "links.dram->sram.bandwidth_bytes_per_s": "5e8",
+    "links.sram->dram.bandwidth_bytes_per_s": "5e8",
+}
 
 
 def planned(folder: Path, name: str, model: str = "squeezenet", **options: Any) -> Path:
@@ -83,6 +93,30 @@ def test_plans_of_other_targets_and_problems_are_compared_and_told(tmp_path: Pat
     assert any(d["what"].startswith("target.tiers.flash") for d in chip["differences"])
     for document in (wider, chip):
         json.dumps(document, allow_nan=False)
+
+
+def test_what_is_kept_updated_or_run_again_is_told(tmp_path: Path) -> None:
+    decoder, step = tmp_path / "decoder.onnx", tmp_path / "step.onnx"
+    onnx.save(growing_decoder(Decoder(layers=1)), decoder)
+    onnx.save(training_step(), step)
+
+    def differs(model: Path, first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+        plain: dict[str, Any] = {"dtype": None, "schedule": "whole"}
+        one = planned(tmp_path, "one", str(model), **(plain | first))
+        other = planned(tmp_path, "other", str(model), **(plain | second))
+        told = diff_plans(one, other)["differences"]
+        return {row["what"]: (row["before"], row["after"]) for row in told}
+
+    kept = differs(decoder, {}, {"states": ("auto",)})
+    assert kept["model.state"] == ([], ["past_k0=present_k0", "past_v0=present_v0"])
+    assert "model.updates" not in kept
+    assert differs(step, {}, {"update": "last:4"})["model.updates"] == (None, 4)
+    tight = {"fast_memory_bytes": 160 * 1024, "overrides": SLOW_DRAM, "solver": "fluid"}
+    again = {"recompute": "auto", "schedule": None}
+    before, after = differs(step, tight, tight | again)["recomputed operators"]
+    assert before == {}
+    assert after
+    assert min(after.values()) >= 1
 
 
 def test_plans_of_different_models_are_refused(tmp_path: Path) -> None:

@@ -59,7 +59,20 @@ def test_named_parameters_of_any_place() -> None:
 
 def test_all_of_them_change_nothing() -> None:
     graph = step()
-    assert with_updates(graph, 6) == with_updates(graph, 99) == with_updates(graph, None) == graph
+    assert with_updates(graph, None) == graph
+    assert replace(with_updates(graph, 6), notes=()) == graph
+
+
+def test_more_than_there_are_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"last:99: .* updates 6 parameters; give 1 to 6"):
+        with_updates(step(), 99)
+
+
+def test_a_note_says_which_parameters_are_updated() -> None:
+    (note,) = with_updates(step(), 2).notes
+    assert note == "--update: 2 of 6 parameters get new values: w4, w5"
+    (note,) = with_updates(step(), ("w1",)).notes
+    assert note == "--update: 1 of 6 parameters gets new values: w1"
 
 
 def test_one_of_two_gradients_of_an_operator_goes(tmp_path: Path) -> None:
@@ -73,6 +86,7 @@ def test_one_of_two_gradients_of_an_operator_goes(tmp_path: Path) -> None:
     assert back.macs * 2 == both.macs
     options = replace(SPARSE, fast_memory_bytes=8192, update="last:1")
     plan = compile_model(path, options).plan
+    assert any(note.startswith("--update: 1 of") for note in plan.notes)
     assert check_model_matches(plan, path) is None
 
 
@@ -91,6 +105,7 @@ def test_a_sparse_step_is_planned_and_executed(tmp_path: Path) -> None:
     whole = compile_model(path, SPARSE)
     assert compiled.plan.program.operators < whole.plan.program.operators
     assert "updates" not in whole.plan.model
+    assert "--update: 2 of 6 parameters get new values: w5, w3" in compiled.plan.notes
 
 
 @pytest.mark.parametrize("updates", [0, -1, [], [3], "w5", True])

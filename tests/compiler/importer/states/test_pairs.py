@@ -6,7 +6,7 @@ import pytest
 from tests.support.decode_models import Decoder, growing_decoder, preallocated_decoder
 from tests.support.onnx_models import const, imported, info, model, node, weight
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.importer.states.pairs import with_states
+from ullage.compiler.importer.states.pairs import NO_STATES, with_states
 from ullage.compiler.ir.dag import is_order, operator_dag
 from ullage.compiler.ir.graph import Graph, State
 from ullage.compiler.ir.program import Layout
@@ -186,3 +186,114 @@ def test_a_window_that_slides_is_no_state() -> None:
     assert with_states(graph, ["auto"]).states == ()
     with pytest.raises(UsageError, match="while it reads it"):
         with_states(graph, ["past=present"])
+
+
+def residual(*, caches: bool = False, scaled: bool = False) -> onnx.ModelProto:
+    """Residual, y = x + f(x), or scaled, y = x * s, and read by a product; with caches or none."""
+    nodes = [
+        node("MatMul", "x w", "inner"),
+        node("Add", "x inner", "y") if not scaled else node("Mul", "x s", "y"),
+        node("MatMul", "y w", "logits"),
+    ]
+    inputs, outputs = [info("x", (1, 4))], [info("y", (1, 4)), info("logits", (1, 4))]
+    if caches:
+        nodes.append(node("Concat", "past inner", "present", axis=0))
+        inputs.append(info("past", (8, 4)))
+        outputs.append(info("present", (9, 4)))
+    return model(nodes, inputs, outputs, [weight("w", (4, 4)), const("s", 0.5, "float32")])
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_residual_stream_is_no_state(*, fuse: bool) -> None:
+    found = with_states(graph_of(residual(caches=True), fuse=fuse), ["auto"])
+    assert found.states == (State("past", "present", 0),)
+    assert with_states(graph_of(residual(), fuse=fuse), ["auto"]).states == ()
+    given = with_states(graph_of(residual(caches=True), fuse=fuse), ["auto", "x=y"])
+    assert set(given.states) == {State("x", "y"), State("past", "present", 0)}
+
+
+def test_beside_caches_data_that_is_scaled_is_no_state() -> None:
+    found = with_states(graph_of(residual(caches=True, scaled=True)), ["auto"])
+    assert found.states == (State("past", "present", 0),)
+
+
+def test_a_recurrent_state_that_a_product_reads_is_found_without_caches() -> None:
+    """A state-space model: h' = a * h + u, y = h' C."""
+    recurrent = model(
+        [node("Mul", "h a", "kept"), node("Add", "kept u", "n"), node("MatMul", "n c", "y")],
+        [info("h", (1, 4)), info("u", (1, 4))],
+        [info("n", (1, 4)), info("y", (1, 4))],
+        [const("a", 0.9, "float32"), weight("c", (4, 4))],
+    )
+    found = with_states(graph_of(recurrent), ["auto", "u="])
+    assert found.states == (State("h", "n"),)
+
+
+def test_new_rows_made_of_the_old_are_none_of_a_cache() -> None:
+    """DenseNet: what a layer makes of its input stands behind the input."""
+    dense = model(
+        [node("MatMul", "x w", "new"), node("Concat", "x new", "y", axis=0)],
+        [info("x", (4, 4))],
+        [info("y", (8, 4))],
+        [weight("w", (4, 4))],
+    )
+    graph = graph_of(dense)
+    found = with_states(graph, ["auto"])
+    assert found.states == ()
+    assert found.notes == (NO_STATES,)
+    assert with_states(graph, ["x=y"]).states == (State("x", "y", 0),)
+
+
+def trained(*, use: str) -> onnx.ModelProto:
+    """An update p' = p - g, where g depends on p through a product; how p is read is chosen."""
+    uses = {
+        "weight": [node("MatMul", "x p", "h")],
+        "moved weight": [node("Transpose", "p", "t", perm=[1, 0]), node("MatMul", "x t", "h")],
+        "table": [node("Gather", "p rows", "h")],
+        "broadcast": [node("Add", "x3 p", "h3"), node("ReduceSum", "h3 zero", "h", keepdims=0)],
+        "scale": [node("LayerNormalization", "x p", "h", axis=0)],
+        "data": [node("MatMul", "p x", "h")],
+        "normalised": [node("LayerNormalization", "p s", "h")],
+    }
+    return model(
+        [*uses[use], node("MatMul", "h h", "g"), node("Sub", "p g", "q")],
+        [info("p", (4, 4)), info("x", (4, 4)), info("x3", (2, 4, 4))],
+        [info("q", (4, 4))],
+        [const("rows", [0, 1, 2, 3]), const("zero", [0]), weight("s", (4,))],
+    )
+
+
+@pytest.mark.parametrize("use", ["weight", "moved weight", "table", "broadcast", "scale"])
+def test_parameters_are_known_by_their_use(use: str) -> None:
+    found = with_states(graph_of(trained(use=use)), ["auto"])
+    assert found.states == (State("p", "q"),)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("use", ["data", "normalised"])
+def test_data_is_known_by_its_use(use: str) -> None:
+    assert with_states(graph_of(trained(use=use)), ["auto"]).states == ()
+
+
+def test_an_input_is_left_out() -> None:
+    graph = graph_of(preallocated_decoder(Decoder(layers=1)))
+    found = with_states(graph, ["auto", "position="])
+    assert set(found.states) == {State("past_k0", "present_k0"), State("past_v0", "present_v0")}
+    with pytest.raises(UsageError, match="position= leaves an input out of --state auto"):
+        with_states(graph, ["position="])
+
+
+def test_the_reason_why_an_output_is_no_longer_input_is_named() -> None:
+    graph = graph_of(growing_decoder(Decoder(layers=1)))
+    with pytest.raises(UsageError, match=r"'present_v0' appends to another input, 'past_v0'"):
+        with_states(graph, ["past_k0=present_v0"])
+    behind = model(
+        [node("Concat", "new past", "present", axis=0), node("Pad", "past pads", "padded")],
+        [info("past", (8, 4)), info("new", (1, 4))],
+        [info("present", (9, 4)), info("padded", (9, 4))],
+        [const("pads", [0, 0, 1, 0])],
+    )
+    with pytest.raises(UsageError, match="has the input behind new data, not in front"):
+        with_states(graph_of(behind), ["past=present"])
+    with pytest.raises(UsageError, match=r"Pad .* does not append to the input"):
+        with_states(graph_of(behind), ["past=padded"])
