@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ullage.compiler.common.clock import check_time
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.importer.joint.update import Updates
+from ullage.compiler.importer.states.update import Updates
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule

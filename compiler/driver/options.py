@@ -9,7 +9,7 @@ from typing import get_type_hints
 from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.frontend import FrontendOptions
-from ullage.compiler.importer.joint.update import parse_updates
+from ullage.compiler.importer.states.update import parse_updates
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target

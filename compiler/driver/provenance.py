@@ -9,7 +9,7 @@ from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import ModelError, UsageError, VerificationError
 from ullage.compiler.importer.build import ImportOptions, import_detailed, import_model
 from ullage.compiler.importer.joint.fx_file import is_joint_file
-from ullage.compiler.importer.joint.update import Updates
+from ullage.compiler.importer.states.update import Updates
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import Buffer, Program, Step

@@ -18,7 +18,6 @@ from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.joint.fx_file import import_joint, is_joint_file
-from ullage.compiler.importer.joint.update import Updates, kept_outputs, with_updates
 from ullage.compiler.importer.load import check_model, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
@@ -26,6 +25,7 @@ from ullage.compiler.importer.padding import encoded, padded
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
 from ullage.compiler.importer.states.pairs import with_states
+from ullage.compiler.importer.states.update import Updates, kept_outputs, with_updates
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
 from ullage.compiler.ir.target import NO_PADDING, Padding, Target

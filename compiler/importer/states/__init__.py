@@ -1,1 +1,1 @@
-"""`--state`: which outputs are inputs of the next inference, given or found by data flow."""
+"""`--state`, `--update`: which outputs are inputs of the next inference, given or found."""

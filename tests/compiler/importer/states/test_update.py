@@ -15,7 +15,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches, import_options
 from ullage.compiler.execute.runner import run_plan
 from ullage.compiler.importer.build import ImportOptions, import_model
-from ullage.compiler.importer.joint.update import parse_updates, with_updates
+from ullage.compiler.importer.states.update import parse_updates, with_updates
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
 
