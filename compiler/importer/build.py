@@ -18,7 +18,7 @@ from ullage.compiler.importer.bodies.lift import lift_weights
 from ullage.compiler.importer.bodies.prune import prune_branches
 from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.joint.fx_file import import_joint, is_joint_file
-from ullage.compiler.importer.load import check_model, load_model
+from ullage.compiler.importer.load import check_model, check_work, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
 from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.padding import encoded, padded
@@ -126,6 +126,7 @@ def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
         outputs, note = kept_outputs(graph, options.updates)
         graph = import_joint(path, dtype=options.dtype, name=name, outputs=outputs)
         graph = replace(graph, notes=(*graph.notes, note))
+    check_work(graph, str(path))
     return with_states(graph, options.states)
 
 
@@ -214,6 +215,7 @@ def import_detailed(
     if chosen.scale_dtype is not None:
         graph = _with_scales(graph, biases, chosen.scale_dtype)
     graph = with_updates(graph, chosen.updates)
+    check_work(graph, where)
     return Imported(with_states(graph, chosen.states), proto, scope)
 
 

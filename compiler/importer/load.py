@@ -9,8 +9,10 @@ from ullage.compiler.common.clock import check_time, timed
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.common.files import is_file, read_file
+from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.importer.functions import inline_functions
 from ullage.compiler.ir.dag import find_cycle
+from ullage.compiler.ir.graph import Graph
 
 # Size in bytes of the largest file: protobuf's own limit.
 MAX_FILE_BYTES = 2**31
@@ -285,3 +287,42 @@ def checked_elements(shape: tuple[int, ...], dtype: str, name: str, where: str) 
             f"{MAX_TENSOR_BYTES} bytes; the dimensions are damaged"
         )
     return elements
+
+
+def check_work(graph: Graph, where: str) -> None:
+    """Check that work and bytes of a whole graph are figures that can be computed with.
+
+    Tensors of sensible size may be multiplied to work without end.
+
+    Raises:
+        ModelError: more than 2**62 MACs, elements of the vector unit or bytes in all; names the
+            operator or tensor with the most.
+    """
+    work = [(o.macs, f"operator {o.name!r}") for o in graph.operators]
+    elements = [(o.vector_elements, f"operator {o.name!r}") for o in graph.operators]
+    sides = [
+        (max(g.m, g.k, g.n, g.count), f"operator {o.name!r}")
+        for o in graph.operators
+        for g in o.gemms
+    ]
+    stored = [(v.size_bytes, f"tensor {v.name!r}") for v in graph.values.values()]
+    accessed = [
+        (
+            sum(graph.values[name].size_bytes for name in o.inputs + o.outputs),
+            f"operator {o.name!r}",
+        )
+        for o in graph.operators
+    ]
+    for what, figures, total in (
+        ("MACs", work, sum(n for n, _ in work)),
+        ("elements of the vector unit", elements, sum(n for n, _ in elements)),
+        ("rows or columns of a product", sides, max((n for n, _ in sides), default=0)),
+        ("bytes of tensors", stored, sum(n for n, _ in stored)),
+        ("bytes read and written", accessed, sum(n for n, _ in accessed)),
+    ):
+        if total > MAX_COUNT:
+            most, name = max(figures)
+            raise ModelError(
+                f"{where}: {total} {what}, at most 2**62 can be planned; the most has {name} "
+                f"({most}); check its dimensions"
+            )

@@ -143,7 +143,7 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     slicer, reference = streaming(tiered)
     if budget.is_over():
         return reference
-    reference = stays_where_there_is_room(tiered, slicer, reference)
+    reference = stays_where_there_is_room(tiered, slicer, reference, budget.is_over)
     streamed = {index: list(items) for index, items in slicer.items.items()}
     pieces = _pieces(tiered, slicer)
     found = _descent(tiered, slicer, pieces, reference, rank, budget)
@@ -207,7 +207,8 @@ def _descent(
     for share in FREE_SHARES:
         if is_over():
             break
-        kept = _with_weights_kept(tiered, slicer, streamed, int(share * capacity_bytes))
+        reserved_bytes = int(share * capacity_bytes)
+        kept = _with_weights_kept(tiered, slicer, streamed, reserved_bytes, is_over)
         if kept is None:
             break
         slicer.carries = tiered.uncapacitated
@@ -222,6 +223,7 @@ def _with_weights_kept(
     slicer: Slicer,
     streamed: Mapping[int, Sequence[Slice]],
     reserved_bytes: int,
+    is_over: Callable[[], bool],
 ) -> Assignment | None:
     """The streaming plan with weights kept for all inferences; None where none can be.
 
@@ -232,11 +234,12 @@ def _with_weights_kept(
         slicer: its slices are replaced.
         streamed: pieces on the streaming way.
         reserved_bytes: as of `_keep_weights`.
+        is_over: whether the time is over; no more are kept then.
     """
     slicer.ledger.reset_room()  # what was left free before may have room for weights
     for _ in range(KEEP_TRIES):
         slicer.place(streamed)
-        if not _keep_weights(tiered, slicer, reserved_bytes):
+        if not _keep_weights(tiered, slicer, reserved_bytes, is_over):
             return None
         try:
             return assignment_of(tiered, slicer)
@@ -245,7 +248,9 @@ def _with_weights_kept(
     return None
 
 
-def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) -> int:
+def _keep_weights(
+    tiered: TieredProblem, slicer: Slicer, reserved_bytes: int, is_over: Callable[[], bool]
+) -> int:
     """Keep pieces of weights for all inferences, where they have room beside all that streams.
 
     While an operator runs, what is kept of its own weights takes no more room than they do anyway.
@@ -256,6 +261,7 @@ def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) ->
         slicer: with its pieces on the streaming way; is changed.
         reserved_bytes: of the fastest tier, which kept weights leave free at all steps, so that
             others can be fetched beside computing.
+        is_over: whether the time is over; no more pieces are kept then.
 
     Returns:
         How many pieces are kept.
@@ -271,6 +277,8 @@ def _keep_weights(tiered: TieredProblem, slicer: Slicer, reserved_bytes: int) ->
             continue
         pieces += [(item.end_byte - item.start_byte, index, n) for n, item in enumerate(items)]
     for _, index, number in sorted(pieces):
+        if is_over():
+            break
         item = slicer.items[index][number]
         path = _pinned(tiered, slicer, item)
         if path is None:

@@ -31,7 +31,7 @@ def improved(
 ) -> Assignment:
     """The plan with its slices on better paths, where these have addresses."""
     start = {index: list(items) for index, items in slicer.items.items()}
-    best = _joined(tiered, slicer, plan)
+    best = _joined(tiered, slicer, plan, is_over)
     for attempt in range(1, POLISHES + 1):
         if polish(tiered.network, slicer, order, is_over) <= 0:
             break
@@ -43,17 +43,19 @@ def improved(
             slicer.place(start)
             continue
         # Slices that moved together shared a set-up, which the search does not know.
-        return min(best, _joined(tiered, slicer, assignment), key=value_of)
+        return min(best, _joined(tiered, slicer, assignment, is_over), key=value_of)
     return best
 
 
-def _joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment) -> Assignment:
+def _joined(
+    tiered: TieredProblem, slicer: Slicer, plan: Assignment, is_over: Callable[[], bool]
+) -> Assignment:
     """The plan with fewer transfers where that makes it faster; the slices stay as they are."""
     if not (tiered.network.is_timed and tiered.network.setups_s.any()):
         return plan
     known = {index: list(items) for index, items in slicer.items.items()}
     joined = plan
-    if join_transfers(tiered.network, slicer):
+    if join_transfers(tiered.network, slicer, is_over):
         try:
             joined = assignment_of(tiered, slicer)
         except NoAddress:  # longer residencies fit by their sum, but not side by side

@@ -15,7 +15,7 @@ Slices that must stay two may still leave home together, in the steps of one of 
 apart: that is one transfer on the first link, and one set-up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,12 +30,21 @@ from ullage.solvers.paths.slices import Ledger, Slice, Slicer, part_of
 SAME_S = 1e-15
 
 
-def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
+def join_transfers(
+    network: TierNetwork, slicer: Slicer, is_over: Callable[[], bool] = lambda: False
+) -> int:
     """Join neighbours where that is legal, fits and makes no step longer than it saves elsewhere.
 
+    Args:
+        network: the network.
+        slicer: with its slices, which are changed.
+        is_over: whether the time is over; what is not joined by then stays as it is.
+
     Returns:
-        How many were joined; the slicer's slices are changed.
+        How many were joined.
     """
+    if is_over():
+        return 0
     busy_s = _busy_seconds(network, slicer)
     joined = 0
     for index, items in slicer.items.items():
@@ -43,6 +52,8 @@ def join_transfers(network: TierNetwork, slicer: Slicer) -> int:
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         number = 0
         while number + 1 < len(items):
+            if is_over():
+                return joined
             low = max(0, number - 1)  # set-ups are shared with neighbours, with no others
             near = items[low : number + 3]
             better = _better(network, slicer.ledger, busy_s, live_range, near, number - low)
@@ -241,11 +252,30 @@ def _together(live_range: LiveRange, one: Slice, two: Slice, *, waits: bool) -> 
     path = Path(rows, one.path.served)
     if not (_is_consistent(live_range, path, moves.max(axis=0)) and is_exact(live_range, path)):
         return None
-    moving = tuple(
-        (size, replace(part, residencies=_with_starts(part.residencies, starts)))
-        for (size, part), starts in zip(parts, moves, strict=True)
+    return replace(one, end_byte=two.end_byte, path=path, parts=_moving_apart(parts, moves))
+
+
+def _moving_apart(parts: Sequence[tuple[int, Path]], moves: Ints) -> tuple[tuple[int, Path], ...]:
+    """What moves at different steps, those that move at the same steps as one; () for only one.
+
+    So what is joined from many slices has few parts, and one more takes little time to join.
+
+    Args:
+        parts: (bytes, path) of what is joined.
+        moves: (parts, rows) the step in which each part moves.
+    """
+    sizes: dict[tuple[int, ...], int] = {}
+    paths: dict[tuple[int, ...], Path] = {}
+    for (size, path), starts in zip(parts, moves.tolist(), strict=True):
+        key = tuple(starts)
+        sizes[key] = sizes.get(key, 0) + size
+        paths.setdefault(key, path)
+    if len(sizes) == 1:
+        return ()
+    return tuple(
+        (size, replace(paths[key], residencies=_with_starts(paths[key].residencies, key)))
+        for key, size in sizes.items()
     )
-    return replace(one, end_byte=two.end_byte, path=path, parts=moving)
 
 
 def _put_off(before: Ints, rows: Ints, moves: Ints) -> None:
@@ -269,7 +299,7 @@ def _put_off(before: Ints, rows: Ints, moves: Ints) -> None:
         rows[origin, END] = max(rows[origin, END], last + 1)
 
 
-def _with_starts(residencies: Ints, starts: Ints) -> Ints:
+def _with_starts(residencies: Ints, starts: Sequence[int]) -> Ints:
     """Rows of a path with other first steps."""
     changed = residencies.copy()
     changed[:, START] = starts

@@ -98,9 +98,11 @@ def polish(
     for _ in range(SWEEPS):
         since = now
         for index in order:
-            if is_over() or work > WORK:
+            if work > WORK:
                 return before - now
             for number in range(len(slicer.items[index])):
+                if is_over():
+                    return before - now
                 work += network.steps
                 now -= _moved(busy_table, slicer, index, number, least)
         if since - now < ENOUGH * since:

@@ -33,8 +33,8 @@ class Slice:
         start_byte: first byte in the buffer.
         end_byte: one past the last.
         path: where it is and when.
-        parts: (bytes, path) of the slices that it was joined from, whose moves its transfers make;
-            none for a slice that moves as a whole.
+        parts: (bytes, path) of what was joined to it and moves at different steps, whose moves its
+            transfers make; none for a slice that moves as a whole.
     """
 
     segment: int

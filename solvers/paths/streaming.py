@@ -1,5 +1,6 @@
 """The plan that streams operators one by one, and its slices: where every search begins."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,7 +51,10 @@ def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
 
 
 def stays_where_there_is_room(
-    tiered: TieredProblem, slicer: Slicer, streamed: Assignment
+    tiered: TieredProblem,
+    slicer: Slicer,
+    streamed: Assignment,
+    is_over: Callable[[], bool] = lambda: False,
 ) -> Assignment:
     """In steady state weights stay, from one inference to the next, in tiers with room for all.
 
@@ -61,6 +65,7 @@ def stays_where_there_is_room(
         tiered: the problem.
         slicer: with the slices of the streaming plan; they are changed.
         streamed: that plan.
+        is_over: whether the time is over; the rest of the weights then goes the streaming way.
 
     Returns:
         The plan; the streaming plan, with its slices, where no weight can stay so.
@@ -75,6 +80,8 @@ def stays_where_there_is_room(
         if live_range is None or not live_range.is_loop_carried:
             continue
         for number, item in enumerate(items):
+            if is_over():
+                break
             size = item.end_byte - item.start_byte
             slicer.ledger.book(item, -1)
             masked = slicer.ledger.masked(prices.space, item.start_byte, item.end_byte)

@@ -137,14 +137,14 @@ def _matrix(inputs: Shapes, outputs: Shapes) -> tuple[Gemm, ...] | None:
 
 
 def _convolution(inputs: Shapes, outputs: Shapes) -> tuple[Gemm, ...] | None:
-    if len(inputs) < 2 or not outputs or len(inputs[1]) != len(outputs[0]):
+    if len(inputs) < 2 or not outputs or not _have_channels(outputs[0], *inputs[:2]):
         return None
     return (_taps(outputs[0], inputs[0], inputs[1]),)
 
 
 def _convolution_backward(inputs: Shapes, outputs: Shapes) -> tuple[Gemm, ...] | None:
     """The gradients of data and of weights, each with the products of the forward pass."""
-    if len(inputs) < 3 or len(inputs[2]) != len(inputs[0]):
+    if len(inputs) < 3 or not _have_channels(*inputs[:3]):
         return None
     forward = _taps(*inputs[:3])
     gemms: list[Gemm] = []
@@ -153,6 +153,11 @@ def _convolution_backward(inputs: Shapes, outputs: Shapes) -> tuple[Gemm, ...] |
     if inputs[2] in outputs:  # to each weight, over positions
         gemms.append(Gemm(forward.k, forward.m, forward.n, forward.count))
     return tuple(gemms)
+
+
+def _have_channels(*shapes: Shape) -> bool:
+    """Whether shapes may be those of a convolution: as many axes each, channels among them."""
+    return len(shapes[0]) >= 2 and len({len(shape) for shape in shapes}) == 1
 
 
 def _taps(out: Shape, data: Shape, kernel: Shape) -> Gemm:

@@ -11,7 +11,6 @@ a graph is planned and verified, never executed.
 """
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import json_object
+from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.importer.joint.aten import (
     ELEMENTWISE,
     ROWS,
@@ -26,6 +26,7 @@ from ullage.compiler.importer.joint.aten import (
     base_name,
     work_of,
 )
+from ullage.compiler.importer.load import checked_elements
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, Operator, Sharing, Value
 
 # Beginning of what `format` of such a file says.
@@ -61,7 +62,8 @@ def import_joint(
         outputs: those of its outputs that are needed, default all.
 
     Raises:
-        ModelError: the file has another form, or an operator reads what nothing makes.
+        ModelError: the file has another form, two operators have one name, an operator reads what
+            nothing makes, or a size is beyond what 64-bit integers hold.
     """
     try:
         document = json_object(read_file(path, MAX_READ_BYTES, ModelError))
@@ -82,10 +84,13 @@ class _Reader:
         for field, found in (("ops", self.entries), ("outputs", self.outputs)):
             if not isinstance(found, list):
                 raise ModelError(f'{where}: a joint graph has a list "{field}"')
+        if not all(isinstance(name, str) for name in self.outputs or ()):
+            raise ModelError(f'{where}: "outputs" is a list of names')
 
     def graph(self, name: str, needed: Sequence[str] | None) -> Graph:
         """The graph, without operators that no output needs."""
         entries = [self._entry(entry, at) for at, entry in enumerate(self.entries or ())]
+        self._check_names(entries)
         outputs = tuple(self.outputs or ()) if needed is None else tuple(needed)
         results = self._live(entries, self._results(entries), outputs)
         values: dict[str, Value] = {}
@@ -144,6 +149,27 @@ class _Reader:
             )
         return entry
 
+    def _check_names(self, entries: list[Mapping[str, Any]]) -> None:
+        """Refuse a name that two operators have, and that of a given tensor: each makes its own.
+
+        Raises:
+            ModelError: names it.
+        """
+        first: dict[str, int] = {}
+        for at, entry in enumerate(entries):
+            name = entry["name"]
+            if name in first:
+                raise ModelError(
+                    f'{self.where}: entries {first[name]} and {at} of "ops" are both named '
+                    f"{name!r}; each operator makes the tensor of its name, so rename one"
+                )
+            first[name] = at
+            if name in self.tensors and self._kind(name) in GIVEN:
+                raise ModelError(
+                    f'{self.where}: entry {at} of "ops" makes {name!r}, which "tensors" says is '
+                    f"given ({self._kind(name)}); rename one"
+                )
+
     def _results(self, entries: list[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         """For each operator the tensors that it writes; none for a `getitem`."""
         items: dict[str, list[str]] = {}
@@ -194,13 +220,18 @@ class _Reader:
             raise ModelError(
                 f'{self.where}: tensor {name!r} has no "shape", a list of whole numbers from 0'
             )
+        if max(shape, default=0) > MAX_COUNT:
+            raise ModelError(
+                f"{self.where}: tensor {name!r} has a dimension beyond 2**62; the file is damaged"
+            )
         stated = tensor.get("dtype") if isinstance(tensor, dict) else None
-        if stated not in BITS:
+        if not isinstance(stated, str) or stated not in BITS:
             raise ModelError(
                 f"{self.where}: tensor {name!r} has an unknown data type: {stated!r:.40}"
             )
-        dtype = resized(str(stated), self.dtype)
-        return Value(name, kind, dtype, tuple(shape), storage_bytes(dtype, prod(shape)))
+        dtype = resized(stated, self.dtype)
+        elements = checked_elements(tuple(shape), dtype, name, self.where)
+        return Value(name, kind, dtype, tuple(shape), storage_bytes(dtype, elements))
 
 
 def _operator(

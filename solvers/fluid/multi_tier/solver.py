@@ -51,7 +51,7 @@ def solve_tiers(
     if not searches:
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
-    reference = stays_where_there_is_room(tiered, slicer, reference)
+    reference = stays_where_there_is_room(tiered, slicer, reference, budget.is_over)
     base = {index: list(items) for index, items in slicer.items.items()}
     relaxation = relax_tiers(
         tiered,

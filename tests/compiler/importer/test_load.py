@@ -202,6 +202,13 @@ def test_impossible_sizes_are_refused(dims: tuple[int, ...], complaint: str) -> 
         assert repr(proto.graph.initializer[0].name if proto.graph.initializer else "x") in message
 
 
+def test_work_without_end_is_refused() -> None:
+    """Two matrices of sensible size, but more MACs than 64-bit integers hold."""
+    square = (2**22, 2**22)
+    proto = model([node("MatMul", "a b", "c")], {"a": square, "b": square}, "c")
+    assert f"{2**66} MACs, at most 2**62" in refused(proto)
+
+
 def symbolic() -> onnx.ModelProto:
     return model(
         [node("MatMul", "x w", "y")], {"x": ("batch", "length", 8)}, "y", [weight("w", (8, 4))]

@@ -1,6 +1,6 @@
 """Coordinate descent over pieces: legal, above every bound, and near it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
@@ -23,6 +23,20 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.greedy import by_bytes_per_use, by_first_use, plan_of_pieces
 from ullage.solvers.paths.streaming import streaming_assignment
+
+
+@dataclass(frozen=True)
+class CountedBudget(Budget):
+    """Time that is over after so many questions, with the questions asked."""
+
+    lasts: int = 0
+    asked: list[bool] = field(default_factory=list)
+
+    def is_over(self) -> bool:
+        """Whether it was asked as often as it lasts; notes that it was."""
+        self.asked.append(len(self.asked) >= self.lasts)
+        return self.asked[-1]
+
 
 RANKS = {"by_first_use": by_first_use, "by_bytes_per_use": by_bytes_per_use}
 
@@ -92,3 +106,22 @@ def test_weights_are_kept_where_their_own_operator_needs_the_room_anyway() -> No
     bound = solve_with("fluid", problem).lower_bound
     assert bound is not None
     assert value_of(plan_of_pieces(problem, by_first_use, Budget())) < 1.03 * bound
+
+
+@pytest.mark.parametrize("seed", [3, 5])
+def test_a_plan_is_legal_whenever_the_time_ends(seed: int) -> None:
+    """In steady state, where weights are kept and transfers joined, after any question."""
+    rng = Random(seed)
+    once = scratchpad_problem(rng, scratchpad_target(rng, 2, room=1024), 6)
+    problem = replace(once, program=replace(once.program, steady_state=True))
+    streamed = value_of(streaming_assignment(problem))
+    whole = CountedBudget(lasts=1 << 30)
+    plan_of_pieces(problem, by_first_use, whole)
+    total = len(whole.asked)
+    assert total > 50
+    for lasts in range(0, total + 1, total // 30):
+        budget = CountedBudget(lasts=lasts)
+        assignment = plan_of_pieces(problem, by_first_use, budget)
+        assert find_violations(plan_of("greedy", Solution(assignment))) == []
+        assert value_of(assignment) <= streamed * (1 + 1e-9)
+        assert sum(budget.asked) < 20  # what is told that the time is over, ends

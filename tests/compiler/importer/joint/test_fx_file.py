@@ -104,6 +104,15 @@ def _set(*keys: Any, to: Any) -> dict[str, Any]:
         (_set("ops", 7, "inputs", to=["view", "nobody"]), "'mm' reads 'nobody'"),
         (_set("tensors", "mm", to=None), "no entry for 'mm'"),
         (_set("tensors", "mm", "shape", to=[2, -1]), "'mm' has no \"shape\""),
+        (_set("tensors", "mm", "shape", to=[10**30, 5]), "'mm' has a dimension beyond 2"),
+        (_set("tensors", "x", "shape", to=[10**30]), "'x' has a dimension beyond 2"),
+        (_set("tensors", "mm", "shape", to=[2**62 + 1, 0]), "'mm' has a dimension beyond 2"),
+        (_set("tensors", "mm", "shape", to=[2**40, 2**40]), "'mm' .* is larger than"),
+        (_set("ops", 13, "name", to="new_w"), "entries 12 and 13 .* both named 'new_w'"),
+        (_set("ops", 4, "name", to="getitem"), "entries 3 and 4 .* both named 'getitem'"),
+        (_set("ops", 13, "name", to="kernel"), "entry 13 .* makes 'kernel'.* given .param"),
+        (_set("outputs", to=["mm", ["mm"]]), '"outputs" is a list of names'),
+        (_set("tensors", "mm", "dtype", to=["float32"]), "'mm' has an unknown data type"),
         (_set("tensors", "mm", "dtype", to="complex7"), "unknown data type: 'complex7'"),
         (_set("outputs", to=[]), "it has none"),
         (_set("outputs", to=["mm", "nobody"]), "output 'nobody' is made by none"),
@@ -112,6 +121,21 @@ def _set(*keys: Any, to: Any) -> dict[str, Any]:
 def test_what_is_wrong_is_named(tmp_path: Path, document: object, reason: str) -> None:
     with pytest.raises(ModelError, match=reason):
         import_joint(joint_file(tmp_path, document))
+
+
+def test_work_without_end_is_refused(tmp_path: Path) -> None:
+    """Tensors of sensible size, but more MACs than 64-bit integers hold."""
+    document = joint_document()
+    for name in ("view", "alias", "w", "permute"):
+        document["tensors"][name]["shape"] = [2**22, 2**22]
+    path = joint_file(tmp_path, document)
+    with pytest.raises(ModelError, match=r"MACs, at most 2.*the most has operator 'mm'"):
+        import_model(path)
+    document = joint_document()  # no elements at all, but endless columns
+    document["tensors"]["kernel"]["shape"] = [0, 2**40, 2**40, 1]
+    path = joint_file(tmp_path, document)
+    with pytest.raises(ModelError, match=r"columns of a product.*operator 'convolution'"):
+        import_model(path)
 
 
 def test_no_json_is_refused(tmp_path: Path) -> None:
