@@ -307,7 +307,7 @@ def _with_starts(residencies: Ints, starts: Sequence[int]) -> Ints:
 
 
 def _is_consistent(live_range: LiveRange, path: Path, moved: Ints) -> bool:
-    """Whether all data is where it is used and moved from, and no tier holds two copies.
+    """Whether all data is where it is used and moved from, no tier holds two copies, none is old.
 
     Args:
         live_range: of the segment.
@@ -331,4 +331,9 @@ def _is_consistent(live_range: LiveRange, path: Path, moved: Ints) -> bool:
         written_between = (writes >= start) & (writes <= moved[at])
         if not origin.any() or written_between.any():
             return False
+        written_later = (
+            live_range.writes & (live_range.steps > moved[at]) & (live_range.steps < end)
+        )
+        if (path.served[written_later, 1] != tier).any():
+            return False  # the copy is older than what is written elsewhere
     return True

@@ -42,7 +42,7 @@ def test_weights_are_told_from_activations() -> None:
     """Of `prefetch` w is read in both ways: 16 bytes by DMA, 16 in place."""
     plan = plans.prefetch()
     found = traffic_by_kind(plan)
-    assert found == {"weight": 32, "activation": 0, "input": 8, "output": 8}
+    assert found == {"weight": 32, "activation": 0, "input": 8, "output": 8, "state": 0}
     assert streamed_bytes(score(plan)) == 16 + 8
     assert traffic_text(found) == "weights 32 B (66.7 %), activations 16 B (33.3 %)"
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from tests.support.changes import with_target
 from tests.support.graphs import seeds
@@ -76,6 +76,9 @@ def test_the_bound_is_below_random_legal_plans(seed: int) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(seed=seeds)
+@example(
+    seed=16912301
+)  # a store that leaves with a neighbour's, before its bytes are written again
 def test_plans_are_legal_and_no_slower_than_streaming(seed: int) -> None:
     rng = Random(seed)
     target = three_tier_target(rng, room=rng.choice((128, 256, 512, 1024)))
