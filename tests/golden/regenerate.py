@@ -41,6 +41,8 @@ def main() -> int:
                 if asked.only in key:
                     answers[key] = answer_of(model, solver, seed).to_json()
     if not asked.compare:
+        if asked.only and asked.file.exists():  # the other cases stay as they are
+            answers = {**read_golden(asked.file), **answers}
         asked.file.write_text(json.dumps(answers, indent=1) + "\n", encoding="utf-8")
         print(f"{len(answers)} answers written")
         return 0

@@ -108,7 +108,9 @@ def test_no_size_below_has_a_plan_that_keeps_the_limit(seed: int) -> None:
 def test_a_limit_that_nothing_keeps_is_refused_with_remedies() -> None:
     problem = chain(0, TARGETS["edge-npu"]).minimising("peak")
     best_s = fastest_s(problem)
-    with pytest.raises(InfeasibleError, match="allow more \\(--slower-by\\)") as error:
+    with pytest.raises(
+        InfeasibleError, match=r"allow more \(--slower-by; in a problem file latency_limit_s\)"
+    ) as error:
         run_solver("no-spill", problem.within(best_s / 2))
     assert error.value.details["latency_s"] == pytest.approx(best_s, rel=1e-3)
     with pytest.raises(TimeLimitError, match="--time-limit"):
