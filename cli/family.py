@@ -94,7 +94,7 @@ def _lengths(dims: list[str] | None) -> "Lengths":
 
 
 def _document(family: "Family", written: dict[str, str]) -> dict[str, Any]:
-    from ullage.compiler.families.files import json_bytes, single_bytes
+    from ullage.compiler.families.files import json_bytes, length_rows, single_bytes
 
     plan = family.buckets[-1].compiled.plan
     return {
@@ -116,16 +116,7 @@ def _document(family: "Family", written: dict[str, str]) -> dict[str, Any]:
             }
             for bucket in family.buckets
         ],
-        "lengths": [
-            {
-                "length": at.length,
-                "bucket": at.bucket,
-                "value": at.value,
-                "own_value": at.own_value,
-                "loss": at.loss,
-            }
-            for at in family.lengths
-        ],
+        "lengths": length_rows(family),
         "family_bytes": len(json_bytes(family)),
         "single_plans_bytes": single_bytes(family),
         "written": list(written.values()),

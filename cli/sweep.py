@@ -9,7 +9,13 @@ import typer
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
-from ullage.cli.sweep_lengths import asks_for_lengths, sweep_lengths_command, with_batch
+from ullage.cli.sweep_lengths import (
+    FIGURES,
+    asks_for_lengths,
+    figure_cells,
+    sweep_lengths_command,
+    with_batch,
+)
 from ullage.compiler.common.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,11 +149,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     columns = [
         (_memory(swept), "right"),
         (str(swept.request["objective"]).capitalize(), "right"),
-        ("Lower bound", "right"),
-        ("Gap", "right"),
-        ("Speed-up over all-slow", "right"),
-        ("Slow traffic", "right"),
-        ("Fast peak", "right"),
+        *FIGURES,
         ("Plan by", "left"),
         ("Bound by", "left"),
         ("Solve [s]", "right"),
@@ -203,12 +205,10 @@ def _sizes(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _cells(row: dict[str, Any], size: str, columns: int) -> list[str]:
-    from ullage.cli.render import gap_text, objective_text
     from ullage.compiler.common.units import format_size
 
     if "error" in row:
         return [size, row["error"]["kind"], *["-"] * (columns - 2)]
-    speedup = row["speedup_over_all_slow"]
     maker = row.get("chosen_solver", row["solver"])
     if row["taken_from_bytes"] is not None:
         maker += f", of {format_size(row['taken_from_bytes'])}"
@@ -217,12 +217,7 @@ def _cells(row: dict[str, Any], size: str, columns: int) -> list[str]:
         prover += f", of {format_size(row['bound_from_bytes'])}"
     return [
         size,
-        objective_text(row["value"], row["objective"]),
-        objective_text(row["lower_bound"], row["objective"]),
-        gap_text(row["gap"]),
-        "-" if speedup is None else f"{speedup:.3f}x",
-        format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
-        format_size(next(iter(row["peak_bytes"].values()))),
+        *figure_cells(row),
         f"{maker}*" if row["stop_reason"] == "time limit" else maker,
         prover,
         f"{row['solve_s']:.3f}",

@@ -1,5 +1,6 @@
 """`ullage sweep MODEL --dim NAME=FROM..TO`, or `--batch FROM..TO`."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -93,9 +94,34 @@ def with_batch(arguments: dict[str, Any]) -> dict[str, Any]:
     return {**arguments, "batch": number}
 
 
-def _print(document: dict[str, Any]) -> None:
-    from ullage.cli.render import gap_text, objective_text, print_table
+# Headings of `figure_cells` behind that of the objective.
+FIGURES = (
+    ("Lower bound", "right"),
+    ("Gap", "right"),
+    ("Speed-up over all-slow", "right"),
+    ("Slow traffic", "right"),
+    ("Fast peak", "right"),
+)
+
+
+def figure_cells(row: Mapping[str, Any]) -> list[str]:
+    """Cells of a row that has a plan: the objective, and then those of `FIGURES`."""
+    from ullage.cli.render import gap_text, objective_text
     from ullage.compiler.common.units import format_size
+
+    speedup = row["speedup_over_all_slow"]
+    return [
+        objective_text(row["value"], row["objective"]),
+        objective_text(row["lower_bound"], row["objective"]),
+        gap_text(row["gap"]),
+        "-" if speedup is None else f"{speedup:.3f}x",
+        format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
+        format_size(next(iter(row["peak_bytes"].values()))),
+    ]
+
+
+def _print(document: dict[str, Any]) -> None:
+    from ullage.cli.render import print_table
 
     objective = document["objective"]
     rows = []
@@ -103,29 +129,14 @@ def _print(document: dict[str, Any]) -> None:
         if "error" in row:
             rows.append([str(row["length"]), row["error"]["kind"], *["-"] * 6])
             continue
-        speedup = row["speedup_over_all_slow"]
-        rows.append(
-            [
-                str(row["length"]),
-                objective_text(row["value"], objective),
-                objective_text(row["lower_bound"], objective),
-                gap_text(row["gap"]),
-                "-" if speedup is None else f"{speedup:.3f}x",
-                format_size(row["compulsory_bytes"] + row["noncompulsory_bytes"]),
-                format_size(next(iter(row["peak_bytes"].values()))),
-                row.get("chosen_solver", row["solver"]),
-            ]
-        )
+        maker = row.get("chosen_solver", row["solver"])
+        rows.append([str(row["length"]), *figure_cells(row), maker])
     print_table(
         f"{document['model']} on {document['target']}, solver {document['solver']}",
         [
             (document["dimension"], "right"),
             (objective.capitalize(), "right"),
-            ("Lower bound", "right"),
-            ("Gap", "right"),
-            ("Speed-up over all-slow", "right"),
-            ("Slow traffic", "right"),
-            ("Fast peak", "right"),
+            *FIGURES,
             ("Plan by", "left"),
         ],
         rows,

@@ -3,7 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
@@ -23,6 +27,42 @@ def json_object(data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError(f"it holds {brief(document)}, not an object")  # noqa: TRY004 - as no JSON
     return document
+
+
+def object_at(path: object) -> dict[str, Any] | None:
+    """The object in a `.json` file; None where a path leads to none.
+
+    It tells what kind of file a user has named. Whoever then reads it says what is wrong with it.
+    """
+    if not isinstance(path, Path) or path.suffix != ".json":
+        return None
+    try:
+        return json_object(read_file(path, MAX_READ_BYTES))
+    except (ValueError, UsageError):
+        return None
+
+
+def check_version(
+    version: object, where: str, what: str, readable: Sequence[int], remedy: str = ""
+) -> int:
+    """The version of a file's format.
+
+    Args:
+        version: what its field `format_version` holds.
+        where: what messages call the file.
+        what: what it is a file of.
+        readable: versions that can be read.
+        remedy: what to do about another.
+
+    Raises:
+        UsageError: it is another version, or none.
+    """
+    if type(version) is not int or version not in readable:  # true is 1 to Python
+        raise UsageError(
+            f"{where}: {what} format {brief(version)}; this version reads "
+            f"{' and '.join(map(str, readable))}{remedy}"
+        )
+    return version
 
 
 def _with_unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The main job: model -> graph -> order -> problem -> plan, verified and scored."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
@@ -377,12 +377,46 @@ def _solve_with_cascades(
 ) -> Compiled:
     """The plan of whole operators, or a better one of cascades that are searched for behind it."""
     check_searchable(options, prepared.target)
+
+    def search() -> Prepared:
+        return scheduled(prepared, options, budget_of(prepared, options).deadline)
+
+    return _solve_before(search, prepared, options, quick_bound=quick_bound)
+
+
+def _solve_with_recomputation(
+    prepared: Prepared, options: CompileOptions, *, quick_bound: bool
+) -> Compiled:
+    """The plan in which operators run once, or a better one in which some run again."""
+
+    def search() -> Prepared:
+        return recomputing(prepared, options, budget_of(prepared, options))
+
+    return _solve_before(search, prepared, options, quick_bound=quick_bound)
+
+
+def _solve_before(
+    search: Callable[[], Prepared],
+    prepared: Prepared,
+    options: CompileOptions,
+    *,
+    quick_bound: bool,
+) -> Compiled:
+    """The plan of whole operators, or a better one of the schedule that a search behind it finds.
+
+    Args:
+        search: finds a schedule; the model as it is where none is better.
+        prepared: the model.
+        options: how to compile.
+        quick_bound: as of `solve_prepared`.
+    """
     begun = time.monotonic()
     plain = _whole_first(prepared, options, quick_bound=quick_bound)
     if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
         return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
+    name = _alternative(options)
     try:
-        cut = scheduled(prepared, options, budget_of(prepared, options).deadline)
+        found = search()
     except KeyboardInterrupt:
         if plain is None:
             raise
@@ -390,40 +424,16 @@ def _solve_with_cascades(
     except TimeLimitError as error:
         if plain is None:
             raise
-        return replace(plain, whole_because=f"no cascades were found: {error.message}")
-    if "schedule" not in cut.model:
-        if plain is None:
-            plain = _solve_prepared(prepared, replace(options, schedule=WHOLE), quick_bound=False)
-        else:
-            plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
-        reason = f"no cascades found in {cut.schedule_s:.1f} s are better"
-        return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), prepared)
-    return _better_of(plain, cut, options, begun, quick_bound=quick_bound)
-
-
-def _solve_with_recomputation(
-    prepared: Prepared, options: CompileOptions, *, quick_bound: bool
-) -> Compiled:
-    """The plan in which operators run once, or a better one in which some run again."""
-    begun = time.monotonic()
-    plain = _whole_first(prepared, options, quick_bound=quick_bound)
-    if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
-        return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
-    try:
-        again = recomputing(prepared, options, budget_of(prepared, options))
-    except KeyboardInterrupt:
-        if plain is None:
-            raise
-        return _interrupted(plain)
-    if "schedule" not in again.model:
-        if plain is None:
-            whole_options = replace(options, schedule=WHOLE, recompute=OFF)
-            plain = _solve_prepared(prepared, whole_options, quick_bound=False)
-        else:
-            plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
-        reason = f"no recomputation found in {again.schedule_s:.1f} s is better"
-        return _ended(replace(plain, whole_because=reason, schedule_s=again.schedule_s), prepared)
-    return _better_of(plain, again, options, begun, quick_bound=quick_bound)
+        return replace(plain, whole_because=f"no {name.found}: {error.message}")
+    if "schedule" in found.model:
+        return _better_of(plain, found, options, begun, quick_bound=quick_bound)
+    if plain is None:
+        whole_options = replace(options, schedule=WHOLE, recompute=OFF)
+        plain = _solve_prepared(prepared, whole_options, quick_bound=False)
+    else:
+        plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
+    reason = f"no {name.text} found in {found.schedule_s:.1f} s {name.better}"
+    return _ended(replace(plain, whole_because=reason, schedule_s=found.schedule_s), prepared)
 
 
 def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled | None:
@@ -514,7 +524,7 @@ def _better_of(
             raise as_found_in_time(error, cut, options) from error
         if plain is None:
             raise
-        reason = f"no plan of the {_alternative(options)} was found: {error.message}"
+        reason = f"no plan of the {_alternative(options).text} was found: {error.message}"
         return _ended(replace(plain, whole_because=reason, schedule_s=cut.schedule_s), cut)
     except KeyboardInterrupt:
         if plain is None:
@@ -527,10 +537,9 @@ def _better_of(
     trace = joined(plain.anytime, result.anytime, between_s)
     whole: WholePlan | None = whole_plan(plain.value, plain.plan, result.plan)
     if result.value > plain.value:
-        values = (objective_text(one.value, one.plan.objective) for one in (result, plain))
-        reason = f"the plan of the {_alternative(options)} found has {{}}, this one {{}}".format(
-            *values
-        )
+        found, kept = (objective_text(one.value, one.plan.objective) for one in (result, plain))
+        name = _alternative(options).text
+        reason = f"the plan of the {name} found has {found}, this one {kept}"
         result, whole = replace(plain, whole_because=reason), None
     timed = replace(
         result,
@@ -544,9 +553,24 @@ def _better_of(
     return _ended(timed, cut)
 
 
-def _alternative(options: CompileOptions) -> str:
-    """What the schedule beside that of whole operators is called."""
-    return "recomputation" if options.recompute == AUTO else "cascades"
+class _Alternative(NamedTuple):
+    """What the schedule beside that of whole operators is called.
+
+    Attributes:
+        text: its name.
+        found: that it was found, in words.
+        better: that it is better, in words.
+    """
+
+    text: str
+    found: str
+    better: str
+
+
+def _alternative(options: CompileOptions) -> _Alternative:
+    if options.recompute == AUTO:
+        return _Alternative("recomputation", "recomputation was found", "is better")
+    return _Alternative("cascades", "cascades were found", "are better")
 
 
 def _interrupted(plain: Compiled) -> Compiled:

@@ -18,8 +18,10 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import (
     brief,
+    check_version,
     field_fault,
     json_object,
+    object_at,
     published,
     schema_of,
 )
@@ -132,13 +134,8 @@ class Changes:
 
 def is_problem_file(path: object) -> bool:
     """Whether a path is that of a problem file: JSON with the `format` of one."""
-    if not isinstance(path, Path) or path.suffix != ".json":
-        return False
-    try:
-        document = json_object(read_file(path, MAX_READ_BYTES))
-    except (ValueError, UsageError):  # whoever reads it as something else says what is wrong
-        return False
-    return document.get("format") == PROBLEM_FORMAT
+    document = object_at(path)
+    return document is not None and document.get("format") == PROBLEM_FORMAT
 
 
 def read_problem(path: Path | str, changes: Changes | None = None) -> StatedProblem:
@@ -177,11 +174,7 @@ def load_problem(
             f"{where}: not a problem file: its field format is {brief(document.get('format'))}, "
             f"that of a problem {PROBLEM_FORMAT!r}"
         )
-    version = document.get("format_version")
-    if type(version) is not int or version != PROBLEM_VERSION:  # true is 1 to Python
-        raise UsageError(
-            f"{where}: problem format {brief(version)}; this version reads {PROBLEM_VERSION}"
-        )
+    check_version(document.get("format_version"), where, "problem", (PROBLEM_VERSION,))
     try:
         read: ProblemFile = _adapter().validate_json(data)
     except ValidationError as error:

@@ -11,6 +11,7 @@ from ullage.compiler.common.errors import MalformedPlanError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import (
     brief,
+    check_version,
     field_fault,
     json_object,
     published,
@@ -138,11 +139,7 @@ def load_solution(data: bytes, problem: Problem, where: str = "solution") -> Sta
             f"{where}: neither a solution nor a plan: its field format is "
             f"{brief(document.get('format'))}, that of a solution {SOLUTION_FORMAT!r}"
         )
-    version = document.get("format_version")
-    if type(version) is not int or version != SOLUTION_VERSION:  # true is 1 to Python
-        raise UsageError(
-            f"{where}: solution format {brief(version)}; this version reads {SOLUTION_VERSION}"
-        )
+    check_version(document.get("format_version"), where, "solution", (SOLUTION_VERSION,))
     try:
         read: SolutionFile = _adapter().validate_json(data)
     except ValidationError as error:

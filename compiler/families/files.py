@@ -19,6 +19,20 @@ FAMILY_FORMAT, FAMILY_VERSION = "ullage-family", 1
 COLUMN_FLAG = 1 << 63
 
 
+def length_rows(family: Family) -> list[dict[str, Any]]:
+    """What each tested length comes to, as JSON."""
+    return [
+        {
+            "length": at.length,
+            "bucket": at.bucket,
+            "value": at.value,
+            "own_value": at.own_value,
+            "loss": at.loss,
+        }
+        for at in family.lengths
+    ]
+
+
 def family_document(family: Family) -> dict[str, Any]:
     """The family as JSON: what it is for, losses, and the table."""
     table, plan = table_of(family), family.buckets[-1].compiled.plan
@@ -31,16 +45,7 @@ def family_document(family: Family) -> dict[str, Any]:
         "objective": plan.objective,
         "symbol": family.symbol,
         "tolerance": family.tolerance,
-        "lengths": [
-            {
-                "length": at.length,
-                "bucket": at.bucket,
-                "value": at.value,
-                "own_value": at.own_value,
-                "loss": at.loss,
-            }
-            for at in family.lengths
-        ],
+        "lengths": length_rows(family),
         "tiers": [tier.name for tier in plan.target.tiers],
         "steps": [step.name for step in plan.problem.steps],
         "buffers": [buffer.name for buffer in plan.problem.buffers],

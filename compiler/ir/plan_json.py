@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 from ullage.compiler.common.errors import MalformedPlanError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file, write_atomic
-from ullage.compiler.common.json_files import brief, field_fault, json_object, published
+from ullage.compiler.common.json_files import (
+    brief,
+    check_version,
+    field_fault,
+    json_object,
+    published,
+)
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.plan_file import PlanFile, PlanFile1
 from ullage.compiler.ir.problem import Problem
@@ -63,18 +69,15 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
         document = json_object(data)
     except ValueError as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
-    version = document.get("format_version")
     if "format_version" not in document:
         keys = ", ".join(brief(key) for key in list(document)[:4]) or "nothing"
         raise UsageError(
             f"{where}: not a plan: it has no format_version (it has {keys}); plans are the files "
             "plan.json that `ullage compile MODEL -o DIR` writes"
         )
-    if type(version) is not int or version not in READABLE_FORMATS:  # true is 1 to Python
-        raise UsageError(
-            f"{where}: plan format {brief(version)}; this version reads "
-            f"{' and '.join(map(str, READABLE_FORMATS))}; compile again"
-        )
+    version = check_version(
+        document.get("format_version"), where, "plan", READABLE_FORMATS, "; compile again"
+    )
     try:
         read = _adapter(version).validate_json(data)
     except ValidationError as error:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.common.dtypes import BITS, resized, storage_bytes
-from ullage.compiler.common.errors import ModelError, UsageError
+from ullage.compiler.common.errors import ModelError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
-from ullage.compiler.common.json_files import json_object
+from ullage.compiler.common.json_files import json_object, object_at
 from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.importer.joint.aten import (
     ELEMENTWISE,
@@ -37,13 +37,8 @@ GIVEN = frozenset({"param", "input", "buffer"})
 
 def is_joint_file(path: object) -> bool:
     """Whether a path is that of a joint graph in fx form: JSON with `ops` and `tensors`."""
-    if not isinstance(path, Path) or path.suffix != ".json":
-        return False
-    try:
-        document = json_object(read_file(path, MAX_READ_BYTES))
-    except (ValueError, UsageError):  # whoever reads it as something else says what is wrong
-        return False
-    return "ops" in document and "tensors" in document
+    document = object_at(path)
+    return document is not None and "ops" in document and "tensors" in document
 
 
 def import_joint(

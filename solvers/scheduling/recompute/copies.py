@@ -18,7 +18,6 @@ order is run again just once. Plans decide for themselves
 whether it stays in fast memory until then.
 """
 
-from bisect import bisect_right
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,11 +112,6 @@ class RecomputeFacts:
             if self.again[result.producer] and not result.is_output
             for number in range(1, len(result.places))
         )
-
-    def gap_at(self, result: int, place: int) -> int:
-        """Number of the gap of a result that a place lies in, or that ends there."""
-        places = self.results[result].places
-        return max(0, bisect_right(places, place - 1) - 1)
 
 
 def may_run_again(graph: Graph, operator: int) -> bool:
