@@ -16,7 +16,6 @@ from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import CASCADE, DEFAULT_SOLVER, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled, gap_of
-from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.part_names import operator_name
@@ -26,6 +25,7 @@ from ullage.compiler.ir.schedule import Schedule, check_schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import planned_order
+from ullage.compiler.lowering.tiling.allowed import check_tiles, with_allowed_cuts
 from ullage.compiler.verify.reach.check import verify_reach
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.solvers.budget import Budget

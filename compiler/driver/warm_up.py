@@ -250,6 +250,29 @@ def _run_recompute() -> None:
     surrogate.value(np.zeros(1, dtype=np.uint8))
 
 
+def _schedule_kernels() -> tuple[Any, ...]:
+    from ullage.rl_agent.schedule.rules import begin_game, decode, forbid, play
+
+    return begin_game, play, forbid, decode
+
+
+def _run_schedule() -> None:
+    from ullage.rl_agent.schedule.rules import begin_game, decode, forbid, play, state_of
+    from ullage.rl_agent.schedule.tables import ACTIONS, WHOLE, GroupArrays
+    from ullage.solvers.scheduling.cascade.estimate import LONGEST
+
+    one, row = np.ones(1), np.zeros(1, dtype=np.int64)
+    begin, row_of = np.array([0, 0, 1]), np.zeros((2, LONGEST + 1, ACTIONS), dtype=np.int64)
+    arrays = GroupArrays(
+        begin, row, row, row_of, one, one, one, one, one, one, one, one, np.zeros(2), np.ones(4)
+    )
+    state = state_of(arrays)
+    begin_game(arrays, state)
+    forbid(arrays, state, 0)
+    play(arrays, state, WHOLE)
+    decode(arrays, one.copy(), row.copy(), row.copy())
+
+
 def _tiny_graph() -> "Graph":
     from ullage.compiler.ir.graph import Graph
 
@@ -276,4 +299,5 @@ FAMILIES = (
     KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),
     KernelFamily("orders", "order joint", _order_kernels, _run_orders),
     KernelFamily("recompute", "recompute auto", _recompute_kernels, _run_recompute),
+    KernelFamily("schedule", "ullage/ScheduleGame-v0", _schedule_kernels, _run_schedule),
 )

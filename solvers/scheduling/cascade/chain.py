@@ -9,7 +9,8 @@ what is live between them and finds no room beside either:
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from copy import copy
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -33,24 +34,43 @@ CELL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class _Table:
-    """Groups that end at one position, as arrays over them."""
+class GroupTable:
+    """Groups that end at one position, as arrays over them.
+
+    Attributes:
+        groups: the groups, G of them.
+        firsts: (G,) position of the first operator.
+        own_s: (G,) seconds that a group pays for itself.
+        compute_s: (G,) seconds of computing.
+        moved_s: (G,) seconds of its own transfers: weights, inputs, outputs, what is read again.
+        between_scale: (G,) factor on what a group pays together with the one in front of it.
+        front_bytes: (G,) bytes kept at its beginning.
+        back_bytes: (G,) bytes kept at its end.
+        consumed_bytes: (G,) bytes that it reads of what was made before.
+        produced_bytes: (G,) bytes that it makes for what is behind.
+        axes: (G,) axis of its stripes.
+        stripes: (G,) their number.
+        first_bytes: (G,) weights that must have arrived before its first part.
+    """
 
     groups: list[GroupEstimate]
     firsts: Ints
     own_s: Floats
+    compute_s: Floats
+    moved_s: Floats
+    between_scale: Floats
     front_bytes: Floats
     back_bytes: Floats
     consumed_bytes: Floats
     produced_bytes: Floats
     axes: Floats
     stripes: Floats
-    first_bytes: Floats  # weights that must have arrived before the first part
+    first_bytes: Floats
 
-    def rows(self, rows: Ints) -> "_Table":
+    def rows(self, rows: Ints) -> "GroupTable":
         """Some of the groups."""
         arrays = (getattr(self, field.name)[rows] for field in fields(self)[1:])
-        return _Table([self.groups[row] for row in rows], *arrays)
+        return GroupTable([self.groups[row] for row in rows], *arrays)
 
 
 def estimated_groups(
@@ -118,7 +138,7 @@ class Chain:
         weights = (v.size_bytes for v in facts.graph.values.values() if v.kind == "weight")
         each = part_price if facts.fitting_bytes is None else max(part_price, FITTED_PART_PRICE)
         self._price = each * max(sum(facts.compute_s), sum(weights) / self._rate)
-        self._tables: dict[int, _Table] = {}
+        self._tables: dict[int, GroupTable] = {}
 
     def best(
         self, begin: int, end: int, rng: np.random.Generator | None = None, spread: float = 0.0
@@ -131,11 +151,11 @@ class Chain:
             rng: draws a factor for each group's own time, so that other calls find other groups.
             spread: standard deviation of the factors' logarithm.
         """
-        tables: dict[int, _Table] = {}
+        tables: dict[int, GroupTable] = {}
         best: dict[int, Floats] = {}  # by end, by group: estimate of everything up to it
         before: dict[int, Ints] = {}  # by end, by group: its predecessor
         for last in range(begin + 1, end + 1):
-            table = self._table(last, begin)
+            table = self.table(last, begin)
             own_s = table.own_s
             if rng is not None:
                 own_s = own_s * np.exp(spread * rng.standard_normal(len(own_s)))
@@ -146,7 +166,7 @@ class Chain:
                 if first == begin:
                     values[rows] = own_s[rows]
                     continue
-                total = best[first][:, None] + self._between(tables[first], table, rows)
+                total = best[first][:, None] + self.between(tables[first], table, rows)
                 previous[rows] = total.argmin(axis=0)
                 values[rows] = total.min(axis=0) + own_s[rows]
             tables[last], best[last], before[last] = table, values, previous
@@ -159,7 +179,27 @@ class Chain:
             end = group.cascade.first
         return cascades[::-1]
 
-    def _table(self, last: int, begin: int) -> _Table:
+    @property
+    def crossing_bytes(self) -> Floats:
+        """(N + 1,) bytes of computed values that are live between operators."""
+        return self._crossing
+
+    @property
+    def part_price_s(self) -> float:
+        """Seconds that a part costs beside its overhead."""
+        return self._price
+
+    @property
+    def rules(self) -> tuple[float, float, float, float]:
+        """What `between` counts with beside the groups where operands may lie in any memory.
+
+        Returns:
+            Capacity (bytes), rate of the second memory (bytes/s), weight of transfers, and bytes
+            that each cell is rounded up by.
+        """
+        return self._capacity, self._rate, self._transfer_weight, self._grain
+
+    def table(self, last: int, begin: int = 0) -> GroupTable:
         """The groups that end before position `last` and begin no sooner than `begin`."""
         if last not in self._tables:
             self._tables[last] = _table(
@@ -169,8 +209,26 @@ class Chain:
         inside = np.flatnonzero(table.firsts >= begin)
         return table if len(inside) == len(table.groups) else table.rows(inside)
 
-    def _between(self, one: _Table, other: _Table, rows: Ints) -> Floats:
+    def corrected(self, own_s: Sequence[Floats], between_scale: Sequence[Floats]) -> "Chain":
+        """The same program with other costs.
+
+        Args:
+            own_s: by position, for each group of `table` what it pays for itself.
+            between_scale: by position, for each group a factor on what it pays together with the
+                one in front of it.
+        """
+        other = copy(self)
+        other._tables = {  # noqa: SLF001 - a copy of this very program
+            last: replace(self.table(last), own_s=own_s[last - 1], between_scale=scale)
+            for last, scale in enumerate(between_scale, 1)
+        }
+        return other
+
+    def between(self, one: GroupTable, other: GroupTable, rows: Ints) -> Floats:
         """(groups of one, rows of the other) seconds that neighbours pay for what is between."""
+        return np.asarray(self._paid_between(one, other, rows) * other.between_scale[rows])
+
+    def _paid_between(self, one: GroupTable, other: GroupTable, rows: Ints) -> Floats:
         used = np.maximum(one.back_bytes[:, None], other.front_bytes[None, rows])
         live = self._crossing[other.firsts[rows[0]]]
         spilled = np.clip(live - (self._capacity - used), 0.0, live) / max(1.0, live)
@@ -186,7 +244,7 @@ class Chain:
         return np.asarray(total + late / self._rate)
 
 
-def _cells(one: _Table, other: _Table, rows: Ints) -> Floats:
+def _cells(one: GroupTable, other: GroupTable, rows: Ints) -> Floats:
     """Cells of what neighbours pass on that are cut along different axes."""
     differ = one.axes[:, None] != other.axes[None, rows]
     cut = (one.stripes[:, None] > 1) & (other.stripes[None, rows] > 1)
@@ -199,12 +257,13 @@ def _table(
     rate: float,
     price: float,
     compute_weight: float | None,
-) -> _Table:
+) -> GroupTable:
     """The groups as arrays; those whose line buffers do not fit are left out."""
     capacity = float(facts.target.fastest.capacity_bytes)
     kept = [g for g in groups if g.cascade.stripes == 1 or g.kept_bytes <= capacity]
     transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
     own: list[float] = []
+    moved_s: list[float] = []
     front: list[float] = []
     back: list[float] = []
     for g in kept:
@@ -214,6 +273,7 @@ def _table(
             seconds = facts.together(g.compute_s, moved / rate)
         else:
             seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
+        moved_s.append(moved / rate)
         own.append(seconds + g.late_bytes / rate + price * g.parts)
         held = min(capacity, g.kept_bytes + g.held_weight_bytes)
         whole = g.cascade.stripes == 1
@@ -221,10 +281,13 @@ def _table(
             held, whole = g.kept_bytes, False  # of a part, weights included
         front.append(min(capacity, g.produced_bytes) if whole else held)
         back.append(min(capacity, g.consumed_bytes) if whole else held)
-    return _Table(
+    return GroupTable(
         kept,
         np.array([g.cascade.first for g in kept]),
         np.array(own),
+        np.array([g.compute_s for g in kept]),
+        np.array(moved_s),
+        np.ones(len(kept)),
         np.array(front),
         np.array(back),
         np.array([float(g.consumed_bytes) for g in kept]),

@@ -6,12 +6,12 @@ import pytest
 
 from tests.support.tiled_models import residual_network
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.driver.tiles import check_tiles, with_allowed_cuts
 from ullage.compiler.importer.build import import_model
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.ir.target import TILE_AXES, TileAxis
+from ullage.compiler.lowering.tiling.allowed import check_tiles, with_allowed_cuts
 from ullage.hwmodels.catalog.registry import load_target
 
 
