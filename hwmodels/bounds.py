@@ -12,6 +12,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Buffer, Step
 from ullage.compiler.ir.target import Target, Tier
 from ullage.hwmodels.cost import (
+    bandwidth_reached,
     compute_seconds,
     mac_energy_j,
     overhead_seconds,
@@ -179,8 +180,10 @@ def _latency_bound(problem: Problem) -> Bound:
     """The largest of the bounds on the latency, in seconds."""
     compute, _ = compute_seconds(problem)
     overhead = overhead_seconds(problem)
-    operands = np.array([_operand_seconds(problem, step) for step in problem.steps])
-    compute = compute + np.array([_exposed_seconds(problem, step) for step in problem.steps])
+    reached = bandwidth_reached(problem)
+    operands = np.array([_operand_seconds(problem, step) for step in problem.steps]) / reached
+    exposed = np.array([_exposed_seconds(problem, step) for step in problem.steps]) / reached
+    compute = compute + exposed
     bounds = [
         Bound(float((overhead + compute).sum()), "compute"),
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
@@ -241,9 +244,9 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
     """Least time in which tiers can serve a step's operands, however they are spread.
 
     In s seconds a tier moves at most s * max(read, write bandwidth) bytes; operands that must be
-    in the fastest tier all share its port.
+    in the fastest tier all share its port. First bytes and the rest of bursts are left out.
     """
-    target = problem.target
+    target = problem.target.as_served
     fastest = target.fastest
     fastest_s, anywhere_bytes = 0.0, 0.0
     for use in step.uses:
@@ -257,7 +260,7 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
 
 def _exposed_seconds(problem: Problem, step: Step) -> float:
     """Least time in which a step's operands keep the unit from computing: where each is fastest."""
-    target = problem.target
+    target = problem.target.as_served
     seconds = 0.0
     for use in step.uses if target.compute.exposed else ():
         confined = target.must_be_fastest(problem.buffers[use.buffer].kind)

@@ -26,6 +26,7 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target, link_name
 from ullage.hwmodels.compute.listed import listed_or_scaled
 from ullage.hwmodels.compute.model import StepTimes
+from ullage.hwmodels.compute.work import nests_of
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
 
@@ -95,9 +96,11 @@ def score(plan: Assigned) -> Score:
     dma = dma_charges(plan)
     read, written = tier_bytes(operands, target, len(problem.steps))
     table = resources(problem)
-    tier_seconds = table.port_seconds(read + dma.read, written + dma.written)
+    reached = bandwidth_reached(problem)
+    tier_seconds = table.port_seconds(read / reached + dma.read, written / reached + dma.written)
+    tier_seconds += table.waiting_seconds(read, written)
     link_seconds = table.link_seconds(dma.moved, dma.setups)
-    exposed_seconds = table.exposed_seconds(read, written)
+    exposed_seconds = table.exposed * table.operand_seconds(read, written, reached)
     unit = compute + exposed_seconds.sum(axis=0)
     busiest = np.vstack([unit[None], tier_seconds, link_seconds]).max(axis=0)
     elapsed = overhead + busiest
@@ -226,6 +229,22 @@ def compute_seconds(problem: Problem) -> tuple[Floats, tuple[str, ...]]:
             f" {target.name}, not by the shape of its array"
         )
     return seconds, tuple(notes)
+
+
+@computed_once
+def bandwidth_reached(problem: Problem) -> Floats:
+    """(T,) share of the tiers' bandwidths that each step's operands are accessed at.
+
+    A step is of the kind of its first loop nest that multiplies, else of its first one.
+    """
+    shares = problem.target.compute.bandwidth_efficiency
+    reached = np.ones(len(problem.steps))
+    for t, step in enumerate(problem.steps) if shares else ():
+        nests = nests_of(step)
+        main = next((nest for nest in nests if nest.is_mac), nests[0] if nests else None)
+        if shares and main is not None:
+            reached[t] = shares.get(main.kind, 1.0)
+    return reached
 
 
 @computed_once

@@ -7,8 +7,12 @@ table and nothing else; a new kind of resource is a new row here.
     action                      rows that it keeps busy, seconds per byte
     operator reads in tier m    port m: read_s[m]; compute unit: exposed x read_s[m]
     operator writes in tier m   port m: write_s[m]; compute unit: exposed x write_s[m]
+    operator uses tier m        the same: latency_s[m], once for all operands there
     transfer over link l        port source[l]: read_s; port destination[l]: write_s;
-                                link l: move_s[l], and setup_s[l] once
+                                link l: move_s[l], and setup_s[l] once for `outstanding` transfers
+
+Bytes are those of whole bursts. An operator's accesses may reach a share of the rates only
+(`Compute.bandwidth_efficiency`).
 """
 
 from dataclasses import dataclass
@@ -33,12 +37,15 @@ class Resources:
         read_rate: (M,) bytes/s read at a tier's port.
         write_rate: (M,) bytes/s written; 0 where the tier is read-only.
         move_rate: (L,) bytes/s on a link.
-        setup_s: (L,) seconds to start a transfer.
+        setup_s: (L,) seconds from the start of a transfer to its first byte.
+        outstanding: (L,) transfers that wait for their first bytes at the same time.
         source: (L,) row of the tier that a link reads.
         destination: (L,) row of the tier that it writes.
         read_j: (M,) joules per byte read.
         write_j: (M,) joules per byte written.
         move_j: (L,) joules per byte moved, in addition to reading and writing it.
+        latency_s: (M,) seconds from an operator's first request to the first byte.
+        burst_bytes: (M,) bytes that a tier moves at once.
         exposed: portion of the time of operands' accesses in which the unit cannot compute.
     """
 
@@ -48,11 +55,14 @@ class Resources:
     write_rate: Floats
     move_rate: Floats
     setup_s: Floats
+    outstanding: Ints
     source: Ints
     destination: Ints
     read_j: Floats
     write_j: Floats
     move_j: Floats
+    latency_s: Floats
+    burst_bytes: Ints
     exposed: float = 0.0
 
     @property
@@ -116,17 +126,34 @@ class Resources:
         write_rate = np.where(self.write_rate == 0, np.inf, self.write_rate)
         return np.asarray(read / self.read_rate[:, None] + written / write_rate[:, None])
 
-    def exposed_seconds(self, read: Floats, written: Floats) -> Floats:
-        """(M, T) time that operands (M, T) keep the unit from computing, by tier.
+    def operand_seconds(self, read: Floats, written: Floats, reached: Floats) -> Floats:
+        """(M, T) time of each tier's port for operands alone, first bytes included.
+
+        Args:
+            read: (M, T) bytes read.
+            written: (M, T) bytes written.
+            reached: (T,) share of the tiers' rates that each step's accesses reach.
 
         Raises:
             VerificationError: a read-only tier is written.
         """
-        return self.exposed * self.port_seconds(read, written)
+        seconds = self.port_seconds(read / reached, written / reached)
+        return seconds + self.waiting_seconds(read, written)
+
+    def waiting_seconds(self, read: Floats, written: Floats) -> Floats:
+        """(M, T) time in which operators wait for the first bytes of operands (M, T)."""
+        return np.asarray(self.latency_s[:, None] * ((read > 0) | (written > 0)))
 
     def link_seconds(self, moved: Floats, setups: Floats) -> Floats:
         """(L, T) time of each link for the bytes (L, T) moved and transfers (L, T) started."""
-        return np.asarray(setups * self.setup_s[:, None] + moved / self.move_rate[:, None])
+        turns = np.ceil(setups / self.outstanding[:, None])
+        return np.asarray(turns * self.setup_s[:, None] + moved / self.move_rate[:, None])
+
+    def moved_bytes(self, link: int, size_bytes: int) -> int:
+        """Bytes that a link moves for a slice: whole bursts of the tiers at both ends."""
+        ends = int(self.source[link]), int(self.destination[link])
+        burst = max(int(self.burst_bytes[tier]) for tier in ends)
+        return -(-size_bytes // burst) * burst
 
     def transfer_rates(self, link: int) -> tuple[float, float, float]:
         """Bytes/s of a transfer at the source's port, the destination's, and on the link."""
@@ -146,19 +173,22 @@ def resources(problem: Problem) -> Resources:
 def resources_of(target: Target) -> Resources:
     """The resources of a target."""
     index = target.tier_index
-    tiers, links = target.tiers, target.links
+    tiers, links = target.as_served.tiers, target.links
     return Resources(
         tiers=tuple(tier.name for tier in tiers),
         links=tuple(link.name for link in links),
         read_rate=_floats([tier.read_bytes_per_s for tier in tiers]),
         write_rate=_floats([0.0 if tier.read_only else tier.write_bytes_per_s for tier in tiers]),
         move_rate=_floats([link.bandwidth_bytes_per_s for link in links]),
-        setup_s=_floats([link.setup_s for link in links]),
+        setup_s=_floats([target.start_seconds(link) for link in links]),
+        outstanding=np.array([link.max_outstanding_transfers for link in links], dtype=np.int64),
         source=np.array([index[link.source] for link in links], dtype=np.int64),
         destination=np.array([index[link.destination] for link in links], dtype=np.int64),
         read_j=_floats([tier.read_energy_j_per_byte for tier in tiers]),
         write_j=_floats([tier.write_energy_j_per_byte for tier in tiers]),
         move_j=_floats([link.energy_j_per_byte for link in links]),
+        latency_s=_floats([tier.latency_s for tier in target.tiers]),
+        burst_bytes=np.array([tier.burst_bytes for tier in target.tiers], dtype=np.int64),
         exposed=target.compute.exposed,
     )
 

@@ -9,13 +9,16 @@ Here a step reads [0, 1024) of a buffer of which sram holds only the first half:
     dram           |===========================|     charged: 512 bytes read at dram's port
 
 A transfer is charged, in each step in which it moves bytes, to the port of its source, to the port
-of its destination and to its link; its set-up is charged to the first of those steps.
+of its destination and to its link; its set-up is charged to the first of those steps. Bytes come in
+whole bursts: what fills the last one of a transfer is charged to its first step, and what fills
+those of an operand is charged with it.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from math import ceil
 from operator import itemgetter
 
 import numpy as np
@@ -49,7 +52,7 @@ class OperandCharges:
         end_byte: (P,) one past its last byte.
         write: (P,) True where the part is written.
         charged_bytes: (P,) bytes charged: the use's `accessed_bytes` times the part's share of the
-            use's range.
+            use's range, in whole bursts of the tier.
     """
 
     step: NDArray[np.int64]
@@ -75,12 +78,16 @@ def operand_charges(plan: Assigned) -> OperandCharges:
         by_buffer[residency.buffer].append(index)
     rows: list[tuple[int, int, int, int, int, bool]] = []
     charged: list[float] = []
+    bursts = [tier.burst_bytes for tier in plan.target.tiers]
     for buffer, indices in enumerate(by_buffer):
         for t, use, parts in _served(plan, buffer, indices):
             use_bytes = use.end_byte - use.start_byte
             for tier, index, start, end in parts:
                 rows.append((t, index, tier, start, end, use.write))
-                charged.append(use.accessed_bytes * (end - start) / use_bytes)
+                size = use.accessed_bytes * (end - start) / use_bytes
+                if bursts[tier] > 1:
+                    size = _in_bursts(plan, use, size, bursts[tier])
+                charged.append(size)
     table = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return OperandCharges(
         step=table[:, 0],
@@ -91,6 +98,14 @@ def operand_charges(plan: Assigned) -> OperandCharges:
         write=table[:, 5].astype(np.bool_),
         charged_bytes=np.array(charged, dtype=np.float64),
     )
+
+
+def _in_bursts(plan: Assigned, use: Use, size: float, burst: int) -> float:
+    """Bytes in whole bursts: of one range, or row by row where a use takes some rows only."""
+    row = plan.problem.buffers[use.buffer].row_bytes
+    if use.accessed_bytes < use.end_byte - use.start_byte and 1 < row < size:
+        return size / row * (-(-row // burst) * burst)
+    return float(ceil(size / burst) * burst)
 
 
 def _served(
@@ -204,6 +219,10 @@ def dma_charges(plan: Assigned) -> DmaCharges:
     for transfer in plan.transfers:
         link = table_of.link_of(transfer)
         starts.append((link, transfer.moves[0][0]))
+        size = transfer.end_byte - transfer.start_byte
+        rest = table_of.moved_bytes(link, size) - size
+        if rest:
+            moves.append((link, transfer.moves[0][0], rest))
         for step, size_bytes in transfer.moves:
             moves.append((link, step, size_bytes))
     shape = (len(target.links), steps)

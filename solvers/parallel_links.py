@@ -1,5 +1,7 @@
 """Reduction: several links between the same two tiers (DMA queues) become one for the solvers.
 
+Latencies, bursts and outstanding requests become rates and set-ups first (`Target.as_served`).
+
 A link with a name of its own counts as well: to solvers a link is a pair of tiers. `reduce` merges
 them into one link of their bandwidths together, whose set-up no plan can undercut: for any split of
 n transfers and B bytes over links of bandwidth w (W together) and set-up s, max over links of
@@ -26,10 +28,12 @@ Ways = dict[tuple[str, str], tuple[Link, ...]]
 
 
 def is_needed(target: Target) -> bool:
-    """Whether two links join the same tiers in one direction, or one has a name of its own."""
+    """Whether links are parallel or have names of their own, or latencies and bursts count."""
     ways = _ways(target)
-    return len(ways) < len(target.links) or any(
-        link.name != _unnamed(link).name for link in target.links
+    return (
+        len(ways) < len(target.links)
+        or target.as_served is not target
+        or any(link.name != _unnamed(link).name for link in target.links)
     )
 
 
@@ -38,8 +42,9 @@ def reduce(problem: Problem) -> Problem:
     target = problem.target
     if not is_needed(target):
         return problem
-    links = tuple(_merged(links) for links in _ways(target).values())
-    return problem.on(replace(target, links=links))
+    served = target.as_served
+    links = tuple(_merged(links) for links in _ways(served).values())
+    return problem.on(replace(served, links=links))
 
 
 def recover(problem: Problem, solution: Solution) -> Solution:

@@ -7,6 +7,7 @@ Target files (YAML with a source and a confidence for every number) are read by
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Literal, TypeVar, get_args
 
 from ullage.compiler.common.ranges import (
@@ -55,6 +56,9 @@ class Tier:
         write_energy_j_per_byte: energy of writing a byte.
         addressable: the compute unit can read and write operands in place here.
         read_only: nothing can be written during inference (flash).
+        latency_s: time from a request to the first byte, in seconds.
+        burst_bytes: bytes that are moved at once; what is shorter takes as long.
+        max_outstanding_requests: requests of a burst that are under way at most; 0: without limit.
     """
 
     name: str
@@ -66,6 +70,29 @@ class Tier:
     write_energy_j_per_byte: Joules = 0.0
     addressable: bool = True
     read_only: bool = False
+    latency_s: Seconds = 0.0
+    burst_bytes: Cells = 1
+    max_outstanding_requests: Count = 0
+
+    @property
+    def request_bytes_per_s(self) -> float:
+        """What its requests under way bring at most (Little's law): bytes over latency."""
+        if not self.latency_s or not self.max_outstanding_requests:
+            return inf
+        return self.max_outstanding_requests * self.burst_bytes / self.latency_s
+
+    @property
+    def as_served(self) -> "Tier":
+        """The same memory with the rates that its requests allow, and nothing else of latencies."""
+        most = self.request_bytes_per_s
+        return replace(
+            self,
+            read_bytes_per_s=min(self.read_bytes_per_s, most),
+            write_bytes_per_s=min(self.write_bytes_per_s, most),
+            latency_s=0.0,
+            burst_bytes=1,
+            max_outstanding_requests=0,
+        )
 
 
 def link_name(source: str, destination: str) -> str:
@@ -85,6 +112,8 @@ class Link:
         energy_j_per_byte: energy of moving a byte, on top of reading and writing it.
         name: unique name, by default `source->destination`. Two links (queues) may join the same
             tiers under different names.
+        max_outstanding_transfers: transfers of this queue whose set-ups and first bytes are waited
+            for at the same time.
     """
 
     source: str
@@ -93,6 +122,7 @@ class Link:
     setup_s: Seconds = 0.0
     energy_j_per_byte: Joules = 0.0
     name: str = ""
+    max_outstanding_transfers: Cells = 1
 
     def __post_init__(self) -> None:
         """Give the link its default name."""
@@ -247,6 +277,8 @@ class Compute:
         overlap: portion of the time of operands' accesses in place that is hidden behind computing:
             1 where operands are fed to the unit beside its work, 0 where a core loads and stores
             them itself, and computes the less. The rest is added to the compute time of a step.
+        bandwidth_efficiency: the share of tiers' bandwidths that the accesses of an operator reach,
+            by kind of its main loop nest; 1 where there is none.
     """
 
     macs_per_s: Mapping[DtypeName, Rate]
@@ -259,6 +291,7 @@ class Compute:
     efficiency: Mapping[str, Share] | None = None
     output_stage: OutputStage | None = None
     overlap: Portion = 1.0
+    bandwidth_efficiency: Mapping[str, Share] | None = None
 
     @property
     def exposed(self) -> float:
@@ -348,6 +381,32 @@ class Target:
     def fastest(self) -> Tier:
         """The fastest tier."""
         return self.tiers[0]
+
+    @cached_property
+    def as_served(self) -> "Target":
+        """The same chip as those see it who count bytes and set-ups alone; itself if it is so.
+
+        Tiers have the rates that their requests allow; transfers wait for the first byte as a part
+        of their set-up, of which each costs its share where several are under way. Bursts and
+        first bytes of operators' accesses are left out. No plan takes less on the chip itself, so
+        that bounds for this one hold there.
+        """
+        tiers = tuple(tier.as_served for tier in self.tiers)
+        links = tuple(
+            replace(
+                link,
+                setup_s=self.start_seconds(link) / link.max_outstanding_transfers,
+                max_outstanding_transfers=1,
+            )
+            for link in self.links
+        )
+        if (tiers, links) == (self.tiers, self.links):
+            return self
+        return replace(self, tiers=tiers, links=links)
+
+    def start_seconds(self, link: Link) -> float:
+        """Time from the start of a transfer to its first byte, in seconds."""
+        return link.setup_s + self.tier(link.source).latency_s
 
     @property
     def alignment_bytes(self) -> int:

@@ -13,6 +13,7 @@ from ullage.compiler.common.ranges import (
     MAX_CELLS,
     MAX_CYCLES,
     MAX_JOULES,
+    MAX_RATE,
     MAX_SECONDS,
 )
 from ullage.compiler.ir.graph import Kind
@@ -128,11 +129,19 @@ def _tier_faults(tier: Tier) -> Iterator[str]:
         yield rate_fault("write_bytes_per_s", tier.write_bytes_per_s)
     for field in ("read_energy_j_per_byte", "write_energy_j_per_byte"):
         yield amount_fault(field, getattr(tier, field), MAX_JOULES)
+    waits = (
+        amount_fault("latency_s", tier.latency_s, MAX_SECONDS),
+        int_fault("burst_bytes", tier.burst_bytes, 1, MAX_CELLS),
+        int_fault("max_outstanding_requests", tier.max_outstanding_requests, 0),
+    )
+    yield from waits
+    if not any(waits):
+        yield rate_fault("bytes/s of its requests", min(MAX_RATE, tier.request_bytes_per_s))
 
 
 def _tier_order_faults(target: Target) -> Iterator[str]:
     """Tiers stand fastest first: solvers, verifier and cost model look in that order."""
-    for faster, slower in pairwise(target.tiers):
+    for faster, slower in pairwise(tier.as_served for tier in target.tiers):
         if slower.read_bytes_per_s > faster.read_bytes_per_s:
             yield (
                 f"tiers must stand fastest first: {slower.name!r} reads "
@@ -159,6 +168,7 @@ def _link_faults(target: Target, names: list[str]) -> Iterator[str]:
             rate_fault("bandwidth_bytes_per_s", link.bandwidth_bytes_per_s),
             amount_fault("setup_s", link.setup_s, MAX_SECONDS),
             amount_fault("energy_j_per_byte", link.energy_j_per_byte, MAX_JOULES),
+            int_fault("max_outstanding_transfers", link.max_outstanding_transfers, 1, MAX_CELLS),
         )
         yield from (f"{where}: {fault}" for fault in faults if fault)
 
@@ -241,13 +251,15 @@ def _model_faults(compute: Compute) -> Iterator[str]:
 
 
 def _share_faults(compute: Compute) -> Iterator[str]:
-    """What is wrong with efficiency and output stage."""
-    shares, stage = compute.efficiency, compute.output_stage
-    if isinstance(shares, Mapping):
-        for kind, share in shares.items():
-            yield share_fault(f"efficiency of {show(kind)}", share)
-    elif shares is not None:
-        yield f"efficiency must map kinds to shares, is {show(shares)}"
+    """What is wrong with efficiencies and output stage."""
+    stage = compute.output_stage
+    for name in ("efficiency", "bandwidth_efficiency"):
+        shares = getattr(compute, name)
+        if isinstance(shares, Mapping):
+            for kind, share in shares.items():
+                yield share_fault(f"{name} of {show(kind)}", share)
+        elif shares is not None:
+            yield f"{name} must map kinds to shares, is {show(shares)}"
     if isinstance(stage, OutputStage):
         yield rate_fault("elements_per_s of the output stage", stage.elements_per_s)
         if not all_are(stage.operators, str):

@@ -5,6 +5,7 @@ Each fault names the field, as `--set` spells it, and a remedy.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.ranges import MIN_RATE
 from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS, Kind
 from ullage.compiler.ir.target import (
     COMPUTE_MODELS,
@@ -57,7 +59,8 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     problems += [*_home_problems(file), *_published_problems(file)]
     if not problems:
         # Reach is a question to the resolved target, and only a sound file resolves to one.
-        problems += _reach_problems(schema.resolve(file))
+        target = schema.resolve(file)
+        problems += [*_reach_problems(target), *_request_problems(target)]
     if problems:
         raise usage_error(origin, problems)
     return file
@@ -173,6 +176,12 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
     reserved = file.policy.reserved_bytes
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Fault(f"tiers.{name}", "two tiers have this name; rename one")
+    for tier in file.tiers:
+        if tier.max_outstanding_requests and not tier.latency_s.value:
+            yield Fault(
+                f"tiers.{tier.name}.max_outstanding_requests",
+                "has no effect without latency_s; add it, or leave this out",
+            )
     for faster, slower in zip(file.tiers, file.tiers[1:], strict=False):
         if slower.read_bytes_per_s.value > faster.read_bytes_per_s.value:
             yield Fault(
@@ -294,6 +303,10 @@ def _table_problems(compute: schema.ComputeEntry) -> Iterator[Fault]:
                     f"compute.{name}.{key[:80]}",
                     f"is neither an ONNX operator, as Conv, nor one of: {known}",
                 )
+    for key in compute.bandwidth_efficiency or {}:
+        if key not in NEST_KINDS:
+            known = ", ".join(NEST_KINDS)
+            yield Fault(f"compute.bandwidth_efficiency.{key[:80]}", f"is none of: {known}")
     for key in compute.efficiency or {}:
         if key not in MAC_KINDS:
             known = ", ".join(sorted(MAC_KINDS))
@@ -344,6 +357,24 @@ def _reach_problems(target: Target) -> Iterator[Fault]:
                     f"operators reach {kind} buffers in {fastest!r} only, but nothing leads from "
                     f"{source!r} to {destination!r}; add a link, or let operators use {home!r}",
                 )
+
+
+def _request_problems(target: Target) -> Iterator[Fault]:
+    """Tiers whose requests bring next to nothing, or less than a tier behind them."""
+    for tier in target.tiers:
+        if tier.request_bytes_per_s < MIN_RATE:
+            yield Fault(
+                f"tiers.{tier.name}.max_outstanding_requests",
+                f"so many bursts each {tier.latency_s:g} s are less than {MIN_RATE:g} bytes/s; "
+                "allow more, or lower latency_s",
+            )
+    for faster, slower in pairwise(tier.as_served for tier in target.tiers):
+        if slower.read_bytes_per_s > faster.read_bytes_per_s:
+            yield Fault(
+                f"tiers.{faster.name}.max_outstanding_requests",
+                f"leaves {faster.read_bytes_per_s:g} bytes/s, less than {slower.name!r} behind it "
+                f"({slower.read_bytes_per_s:g}); allow more requests, or list tiers fastest first",
+            )
 
 
 def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:

@@ -65,6 +65,8 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
     add(schema.OutputStageEntry, "compute.output_stage.")
     for kind in sorted(MAC_KINDS):
         fields[f"compute.efficiency.{kind}"] = figures.Share
+    for kind in NEST_KINDS:
+        fields[f"compute.bandwidth_efficiency.{kind}"] = figures.Share
     for path, tables in _tables(file.compute).items():
         for key in dict.fromkeys((DEFAULT_CYCLES, *NEST_KINDS, *tables)):
             fields[f"{path}{key}"] = figures.Cycles

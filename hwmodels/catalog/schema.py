@@ -106,6 +106,9 @@ class TierEntry(Strict):
     write_energy_j_per_byte: JoulesPerByte | None = None
     addressable: StrictBool = True
     read_only: StrictBool = False
+    latency_s: Seconds = _NO_TIME
+    burst_bytes: Count = _ONE
+    max_outstanding_requests: Count | None = None
 
 
 class LinkEntry(Strict):
@@ -117,6 +120,7 @@ class LinkEntry(Strict):
     bandwidth_bytes_per_s: BytesPerSecond
     setup_s: Seconds = _NO_TIME
     energy_j_per_byte: JoulesPerByte = _NO_ENERGY
+    max_outstanding_transfers: Count = _ONE
 
 
 class SystolicEntry(Strict):
@@ -182,6 +186,7 @@ class ComputeEntry(Strict):
     mac_blocks: MacBlocksEntry | None = None
     kernel_cycles: KernelCyclesEntry | None = None
     efficiency: dict[str, Share] | None = None
+    bandwidth_efficiency: dict[str, Share] | None = None
     output_stage: OutputStageEntry | None = None
 
     @property
@@ -313,6 +318,11 @@ def resolve(file: TargetFile) -> Target:
             write_energy_j_per_byte=(tier.write_energy_j_per_byte or _NO_ENERGY).value,
             addressable=tier.addressable,
             read_only=tier.read_only,
+            latency_s=tier.latency_s.value,
+            burst_bytes=tier.burst_bytes.value,
+            max_outstanding_requests=(
+                tier.max_outstanding_requests.value if tier.max_outstanding_requests else 0
+            ),
         )
         for tier in file.tiers
     )
@@ -324,6 +334,7 @@ def resolve(file: TargetFile) -> Target:
             setup_s=link.setup_s.value,
             energy_j_per_byte=link.energy_j_per_byte.value,
             name=link.name or "",
+            max_outstanding_transfers=link.max_outstanding_transfers.value,
         )
         for link in file.links
     )
@@ -372,6 +383,9 @@ def _resolve_compute(entry: ComputeEntry) -> Compute:
             else None
         ),
         efficiency=None if entry.efficiency is None else _values(entry.efficiency),
+        bandwidth_efficiency=(
+            None if entry.bandwidth_efficiency is None else _values(entry.bandwidth_efficiency)
+        ),
         output_stage=(
             None
             if stage is None

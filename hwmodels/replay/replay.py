@@ -21,7 +21,7 @@ from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.cost import bandwidth_reached, compute_seconds
 from ullage.hwmodels.replay.event_graph import EventGraph, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
 from ullage.hwmodels.replay.unroll import unroll
@@ -85,7 +85,9 @@ def simulate(plan: Plan) -> Simulation:
 
     A link's transfers queue in the order of their first planned step (ties: as listed). The first
     in the queue starts once its source data is there and its destination's space is free; it takes
-    the link's set-up time, then moves its bytes in one go. An operator starts once the one before
+    the link's set-up time (with the latency of the source), then moves its bytes in one go. Where a
+    queue has several outstanding transfers, so many are under way, and share the link when several
+    of them move bytes. An operator starts once the one before
     has finished, its operands have arrived and the space that it writes is free; by itself it takes
     overhead + max(compute + exposed operand time, tier times). Activities that run at the same time
     get max-min fair shares of each tier's port, computed anew at every start and end.
@@ -124,7 +126,7 @@ def simulate(plan: Plan) -> Simulation:
 def _replay(plan: Plan, period: int = 0) -> Simulation:
     """Replay one inference, or several of `period` steps each.
 
-    Lane 0 is that of the operators, lane 1 + l that of link l.
+    Lane 0 is that of the operators; each link has one lane for each outstanding transfer.
     """
     target = plan.target
     operands = operand_charges(plan)
@@ -136,7 +138,10 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
     flows = [_transfer_work(plan, index) for index in range(events.transfers)]
     started = np.zeros(events.first_instant)
     ended = np.zeros(events.first_instant)
-    lanes: list[_Activity | None] = [None] * (1 + len(queues))  # operators, then the links
+    outstanding = resources(plan.problem).outstanding.tolist()
+    # Lanes of the operators, then of the links; a queue of few transfers needs no more than those.
+    link_of = [k for k, queue in enumerate(queues) for _ in range(min(outstanding[k], len(queue)))]
+    lanes: list[_Activity | None] = [None] * (1 + len(link_of))
     heads = [0] * len(queues)
     step, now, stall_s = 0, 0.0, 0.0
 
@@ -163,11 +168,11 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
                 else:
                     finish(step)
                 step += 1
-            for lane, queue in enumerate(queues, start=1):
-                head = heads[lane - 1]
+            for lane, link in enumerate(link_of, start=1):
+                queue, head = queues[link], heads[link]
                 if lanes[lane] is not None or head == len(queue) or waits[steps + queue[head]]:
                     continue
-                heads[lane - 1] += 1
+                heads[link] += 1
                 event = steps + queue[head]
                 started[event] = now
                 lanes[lane] = _next_phase(event, flows[queue[head]], begun=False)
@@ -178,7 +183,8 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
         running = [activity for activity in lanes if activity is not None]
         if not running:
             break
-        speeds = fair_speeds([activity.demand for activity in running], len(target.tiers))
+        ports = len(target.tiers) + len(target.links)
+        speeds = fair_speeds([activity.demand for activity in running], ports)
         pause = min(a.left_s / speed for a, speed in zip(running, speeds, strict=True))
         now += pause
         stall_s += pause if lanes[0] is None else 0.0
@@ -195,7 +201,7 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
                 finish(current.event)
     pending = list(range(step, steps))
     pending += [
-        steps + index for lane, queue in enumerate(queues) for index in queue[heads[lane] :]
+        steps + index for link, queue in enumerate(queues) for index in queue[heads[link] :]
     ]
     if pending:
         raise _stuck(plan, events, waits, pending)
@@ -208,8 +214,8 @@ def _operator_work(
     """Duration in s of each step when nothing else runs, and its demand on the tiers' ports."""
     compute, _ = compute_seconds(plan.problem)
     table = resources(plan.problem)
-    tier_s = table.port_seconds(*operand_bytes)
-    unit = compute + table.exposed_seconds(*operand_bytes).sum(axis=0)
+    tier_s = table.operand_seconds(*operand_bytes, bandwidth_reached(plan.problem))
+    unit = compute + (table.exposed * tier_s).sum(axis=0)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
     durations = runs * plan.target.compute.overhead_s + np.maximum(unit, tier_s.max(axis=0))
     shares = np.divide(tier_s, durations, out=np.zeros_like(tier_s), where=durations > 0)
@@ -221,16 +227,19 @@ def _operator_work(
 
 
 def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
-    """Set-up in s, time of the bytes at full speed in s, and their demand on the tiers' ports."""
+    """Set-up in s, time of the bytes at full speed in s, and their demand on ports and link."""
     transfer, table = plan.transfers[index], resources(plan.problem)
     link = table.link_of(transfer)
     read, write, move = table.transfer_rates(link)
     rate = min(read, write, move)
-    demand = (
+    demand: Demand = (
         (int(table.source[link]), rate / read),
         (int(table.destination[link]), rate / write),
     )
-    return float(table.setup_s[link]), (transfer.end_byte - transfer.start_byte) / rate, demand
+    if table.outstanding[link] > 1:
+        demand = (*demand, (len(table.tiers) + link, rate / move))
+    moved = table.moved_bytes(link, transfer.end_byte - transfer.start_byte)
+    return float(table.setup_s[link]), moved / rate, demand
 
 
 def _queues(plan: Plan) -> list[list[int]]:

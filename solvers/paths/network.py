@@ -15,7 +15,7 @@ from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.cost import compute_seconds
+from ullage.hwmodels.cost import bandwidth_reached, compute_seconds
 from ullage.hwmodels.resources import resources
 from ullage.solvers.state.segments import Segment
 
@@ -174,7 +174,8 @@ class TierNetwork:
         accessed = [sum(use.accessed_bytes for use in s.uses) for s in self.problem.steps]
         binds = np.ones((self.resources, self.steps), dtype=bool)
         if share < 1:
-            binds[0] = np.array(accessed) / slowest > self.compute_s * (1.0 - share)
+            fast_s = np.array(accessed) / slowest / bandwidth_reached(self.problem)
+            binds[0] = fast_s > self.compute_s * (1.0 - share)
         for at, ((a, b), rate) in enumerate(
             zip(self.links.tolist(), self.link_rates.tolist(), strict=True)
         ):

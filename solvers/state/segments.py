@@ -19,9 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
+from ullage.hwmodels.cost import bandwidth_reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,9 @@ class Access:
         step: index of the step.
         reads: the operator reads the segment, or writes a part of it and needs the rest kept.
         writes: the operator writes it.
-        read_bytes: bytes that the operator really reads.
-        written_bytes: bytes that it really writes.
+        read_bytes: bytes that the operator really reads; where latency alone counts, more of them
+            as its kind reaches less of the bandwidth (`Compute.bandwidth_efficiency`).
+        written_bytes: bytes that it really writes, likewise.
     """
 
     step: int
@@ -102,6 +107,8 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
     """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
     target = problem.target
     fastest = target.fastest.name
+    is_time = problem.objective == "latency" and problem.blend is None
+    reached = bandwidth_reached(problem) if is_time else np.ones(len(problem.steps))
     segments: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
@@ -123,7 +130,7 @@ def segments_of(problem: Problem) -> tuple[Segment, ...]:
                     kind=buffer.kind,
                     home=fastest if problem.no_spill and not buffer.constant else origin,
                     origin=origin,
-                    accesses=_accesses(uses_in_range, low, high, given=buffer.initial),
+                    accesses=_accesses(uses_in_range, low, high, reached, given=buffer.initial),
                     is_output=any(a < high and low < b for a, b in buffer.final)
                     and not (buffer.persistent and not any(u.write for _, u in uses_in_range)),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
@@ -146,16 +153,18 @@ def _uses_by_range(
 
 
 def _accesses(
-    uses: Sequence[tuple[int, Use]], low: int, high: int, *, given: bool
+    uses: Sequence[tuple[int, Use]], low: int, high: int, reached: Floats, *, given: bool
 ) -> tuple[Access, ...]:
     """Accesses of the range [low, high), of the uses that touch it, one per step.
 
-    `given` says whether its data is there before the first step.
+    `reached` is (T,) the share of the bandwidths by which bytes of a step count, and `given` says
+    whether its data is there before the first step.
     """
     accesses: dict[int, Access] = {}
     for step, use in uses:
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
+        moved /= float(reached[step])
         # A part is written into the rest, which must be there; only the part is moved.
         into_rest = (
             use.write and covered < high - low and (given or any(t < step for t in accesses))
