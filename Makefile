@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint bench mutate lowest wheel-test clean
+.PHONY: compile test lint docs bench mutate lowest wheel-test clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -36,16 +36,15 @@ mutate: $(VENV)/.mutation
 lowest: $(VENV)-lowest/.base
 	$(VENV)-lowest/bin/python tests/support/smoke.py
 
-# The wheel, installed outside the repository in a fresh environment, and the same smoke test.
-wheel-test: $(VENV)/bin/python
-	rm -rf build/wheel build/lib && mkdir -p build/wheel
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip wheel --quiet --disable-pip-version-check \
-	  --no-deps --wheel-dir build/wheel .
-	set -e; outside=$$(mktemp -d); trap 'rm -rf "$$outside"' EXIT; \
-	wheel=$$(ls "$$PWD"/build/wheel/*.whl); cp tests/support/smoke.py "$$outside"; \
-	$(PYTHON) -m venv "$$outside/venv"; cd "$$outside"; \
-	venv/bin/python -m pip install --quiet --disable-pip-version-check "$$wheel"; \
-	venv/bin/python smoke.py
+# Wheel and sdist, installed in empty environments far from the repository, and the same smoke test:
+# on every supported Python that is found, or make wheel-test PYTHONS="python3.12 python3.13".
+wheel-test:
+	$(PYTHON) tests/support/packages.py $(PYTHONS)
+
+# The documentation as a site, in build/site; warnings are errors.
+docs: $(VENV)/.docs
+	$(BIN)/python -m tests.support.link_types
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest build out
@@ -72,6 +71,10 @@ $(VENV)/.test: $(VENV)/bin/python pyproject.toml
 
 $(VENV)/.lint: $(VENV)/.test
 	$(INSTALL) --editable '.[test,lint]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 $(VENV)/.mutation: $(VENV)/.test

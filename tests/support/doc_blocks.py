@@ -2,7 +2,7 @@
 
 The convention is in CONTRIBUTING.md: `console` blocks hold commands behind `$` and below each what
 it prints; `python` blocks of a page share one namespace; a first line `# needs X` says what is
-missing on a plain installation.
+missing on a plain installation; a `cpp` block is a program.
 """
 
 import re
@@ -13,9 +13,15 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+DOCS = ROOT / "docs"
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted(DOCS.rglob("*.md")),
+)
 # Languages of blocks that the tests know.
-LANGUAGES = ("console", "text", "python", "yaml", "toml", "json")
+LANGUAGES = ("console", "text", "python", "cpp", "yaml", "toml", "json")
 
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"# needs (?:the extra )?(\w+)")
@@ -28,7 +34,7 @@ class Block:
     """A fenced block.
 
     Attributes:
-        page: file name of its page.
+        page: its page, as seen from docs/ for those there.
         line: line of its fence, from 1.
         language: what follows the fence.
         text: what is in it.
@@ -60,13 +66,18 @@ class Block:
             yield command, printed
 
 
+def page_name(page: Path) -> str:
+    """What a page is called: its path in docs/, else its file name."""
+    return page.relative_to(DOCS).as_posix() if page.is_relative_to(DOCS) else page.name
+
+
 def blocks(*languages: str) -> list[Block]:
     """The blocks of all pages in some languages, all of them where none is named."""
     found = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         found += [
-            Block(page.name, text.count("\n", 0, match.start()) + 1, match[1], match[2])
+            Block(page_name(page), text.count("\n", 0, match.start()) + 1, match[1], match[2])
             for match in _BLOCK.finditer(text)
             if not languages or match[1] in languages
         ]
@@ -76,7 +87,7 @@ def blocks(*languages: str) -> list[Block]:
 def inline_commands() -> list[tuple[str, str]]:
     """(page, text) of everything in backticks that begins with `ullage`, outside blocks."""
     return [
-        (page.name, " ".join(match[1].split()))
+        (page_name(page), " ".join(match[1].split()))
         for page in PAGES
         for match in _INLINE.finditer(_BLOCK.sub("", page.read_text(encoding="utf-8")))
     ]
