@@ -145,7 +145,7 @@ def _plan_in_parts(
         page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
     solution, lost_bytes = _placed_in_parts(direct, relaxation, budget, page_bytes=page, cut=cut)
     value, bound = value_of(solution.assignment), relaxation.bound
-    is_near = bound is None or value <= bound * (1 + PAGES_GAP)
+    is_near = bound is None or value <= bound * (1 + PAGES_GAP) or budget.is_over()
     if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:
         return solution
     if page > target.fastest.alignment_bytes:  # small tensors may share a page

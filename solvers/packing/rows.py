@@ -23,9 +23,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ullage.compiler.common.arrays import Floats, Ints
+from ullage.solvers.budget import Budget
 
-# How often the order is changed a little where not all found room.
+# How often the order is changed a little where not all found room, and how many pairs of strips are
+# compared in all of that: thousands of strips get fewer tries.
 TRIES = 100
+MAX_PAIRS = 100_000_000
 # Places in the order by which a strip moves then, about, and how often one beside it moves too.
 REACH = 20.0
 MOVE_BESIDE = 0.5
@@ -58,7 +61,7 @@ Run = tuple[int, int, int]
 
 
 def row_runs(
-    strips: Sequence[Strip], alignment_bytes: int, capacity_bytes: int
+    strips: Sequence[Strip], alignment_bytes: int, capacity_bytes: int, budget: Budget | None = None
 ) -> tuple[list[list[Run]], list[int]]:
     """Give strips addresses; see the module's description.
 
@@ -66,6 +69,7 @@ def row_runs(
         strips: what needs addresses.
         alignment_bytes: addresses are multiples of it.
         capacity_bytes: of the memory.
+        budget: no order is tried after its deadline but the first three; None: no limit.
 
     Returns:
         For each strip its runs in byte order, none where it found no room; and the bytes for which
@@ -77,9 +81,9 @@ def row_runs(
     rank = np.empty(len(strips))
     rank[orders[chosen]] = np.arange(len(strips))
     best, chance = found[chosen], np.random.default_rng(len(strips))
-    for _ in range(TRIES):
+    for _ in range(min(TRIES, MAX_PAIRS // (len(strips) ** 2 or 1))):
         failed = [i for i, size in enumerate(best[1]) if size]
-        if not failed:
+        if not failed or (budget is not None and budget.is_over()):
             break
         other = _shuffled(strips, rank, failed[chance.integers(len(failed))], chance)
         order = np.argsort(other, kind="stable").tolist()

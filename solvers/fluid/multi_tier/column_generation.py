@@ -40,8 +40,9 @@ ENOUGH = 2e-3
 # Number of rounds before the progress of the gap is judged.
 FEWEST_ROUNDS = 4
 # Share of the gap between value and bound; a number of rounds (the patience) that leaves more of it
-# than this is the end.
+# than this is the end, unless the value still falls by this share in each of them.
 STALLED = 0.85
+FALLING = 0.002
 # Patience of a small program, in rounds; it is one round of a large one, where a round takes long.
 MOST_PATIENCE = 16
 # Segments times steps times rounds that the patience may add up to in programs in between.
@@ -111,6 +112,7 @@ def relax_tiers(
     work = max(1, len(live_ranges) * network.steps)
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
     gaps: list[float] = []
+    values: list[float] = []
     total_s = budget.remaining_s()
     for number in range(1, options.max_tier_rounds + 1):
         left = budget.remaining_s() - (1 - LP_SHARE) * total_s if total_s < math.inf else None
@@ -121,8 +123,8 @@ def relax_tiers(
         text = f"fluid: round {number}, {len(search.columns)} paths, {search.gap:.2%} left"
         budget.progress(text)
         gaps.append(search.gap)
-        earlier = gaps[-1 - patience] if len(gaps) > patience else math.inf
-        if number >= FEWEST_ROUNDS and search.gap > STALLED * earlier:
+        values.append(search.value)
+        if number >= FEWEST_ROUNDS and has_stalled(gaps, values, patience):
             break
     master = search.master
     if master is None:
@@ -135,6 +137,22 @@ def relax_tiers(
         value=_in_unit(network, master.objective, objective),
         rounds=search.rounds,
     )
+
+
+def has_stalled(gaps: Sequence[float], values: Sequence[float], patience: int) -> bool:
+    """Whether the last rounds brought value and bound hardly nearer, and the value hardly down.
+
+    A value that falls means that columns are still missing; the bound often rises last of all.
+
+    Args:
+        gaps: relative distances of value and bound, by round.
+        values: of the master program, by round.
+        patience: how many rounds are looked at.
+    """
+    if len(gaps) <= patience:
+        return False
+    is_open = gaps[-1] > STALLED * gaps[-1 - patience]
+    return is_open and values[-1] > values[-1 - patience] * (1 - FALLING) ** patience
 
 
 class _ColumnSearch:
@@ -185,6 +203,12 @@ class _ColumnSearch:
             kept = space.copy()  # to be kept at all steps costs what being moved once does
             kept[self.program.capacitated] = network.seconds_per_byte(resource) / network.steps
             self._try(single, kept)
+
+    @property
+    def value(self) -> float:
+        """Optimum of the last master program."""
+        assert self.master is not None  # noqa: S101 - callers ask after a round
+        return self.master.objective
 
     @property
     def gap(self) -> float:

@@ -86,7 +86,7 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
             )
             for (_, _, r), before in zip(entries, befores, strict=True)
         ]
-        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state))
+        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state), budget)
         if not any(missing):
             return [
                 Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *steps)
@@ -100,7 +100,7 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
             shortened |= _make_room(state, residency, size << attempt // 2, entries)
         for residency, size in lacking:  # what was left over in pieces stays free
             state.load_bytes[residency.start : residency.end] += size
-        if not shortened:
+        if not shortened or budget.is_over():
             break
         retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
     raise LookupError("rows")

@@ -2,10 +2,14 @@
 
 import itertools
 from random import Random
+from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ullage.solvers.budget import Budget
+from ullage.solvers.packing import rows
 from ullage.solvers.packing.rows import Strip, row_runs
 
 seeds = st.integers(0, 10**6)
@@ -79,3 +83,22 @@ def test_what_is_there_at_all_steps_comes_first() -> None:
     ]
     _, missing = row_runs(strips, ALIGNMENT, 176)
     assert not any(missing)
+
+
+def test_after_the_deadline_no_other_order_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    strips = [Strip(0, 2, 0, 48, 0), Strip(1, 3, 0, 48, 16)]
+    calls: list[int] = []
+    plain = rows._placed
+
+    def counted(*arguments: Any) -> Any:
+        calls.append(1)
+        return plain(*arguments)
+
+    monkeypatch.setattr(rows, "_placed", counted)
+    row_runs(strips, ALIGNMENT, 64, Budget(deadline=0.0))
+    assert len(calls) == 3
+    row_runs(strips, ALIGNMENT, 64)
+    assert len(calls) == 6 + rows.TRIES
+    monkeypatch.setattr(rows, "MAX_PAIRS", 20)  # two strips are four pairs
+    row_runs(strips, ALIGNMENT, 64)
+    assert len(calls) == 9 + rows.TRIES + 5
