@@ -70,7 +70,7 @@ Schedule = Annotated[
     str | None,
     typer.Option(
         "--schedule",
-        metavar="whole|cascade|FILE",
+        metavar="whole|cascade|agent|FILE",
         help="Run operators whole, or in stripes; compile takes the better one by default.",
     ),
 ]

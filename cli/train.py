@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,9 @@ from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
 from ullage.compiler.common.errors import UsageError
+
+if TYPE_CHECKING:
+    from ullage.rl_agent.training.session import Session
 
 
 def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
@@ -23,6 +26,14 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
             "--agent", metavar="rl|muzero", help="Which agent; muzero learns one program."
         ),
     ] = "rl",
+    game: Annotated[
+        str,
+        typer.Option(
+            "--game",
+            metavar="malloc|schedule",
+            help="What is played: where tensors lie, or which operators run in stripes together.",
+        ),
+    ] = "malloc",
     target: options.TargetName = "edge-npu",
     dtype: options.Dtype = "int8",
     fast_memory: options.FastMemory = None,
@@ -54,7 +65,7 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     ] = None,
     as_json: options.Json = False,
 ) -> str | None:
-    """Train the agent of solver rl; resumed or not, with one job or many: the same result."""
+    """Train the agent of a game; resumed or not, with one job or many: the same result."""
     arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.common.files import check_file
@@ -63,6 +74,12 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     train_agent = {"rl": _train_rl, "muzero": _train_muzero}.get(agent)
     if train_agent is None:
         raise UsageError(f"--agent is rl or muzero, not {agent!r}")
+    if game not in ("malloc", "schedule"):
+        raise UsageError(f"--game is malloc or schedule, not {game!r}")
+    if game == "schedule":
+        if agent != "rl":
+            raise UsageError(f"--agent {agent} does not play --game schedule: leave --agent out")
+        train_agent = _train_scheduler
     with progress(quiet=False) as tell:
         document, text = train_agent(arguments, tell)
     if as_json:
@@ -75,13 +92,12 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     return None
 
 
-def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
-    from ullage.compiler.common.units import format_time
-    from ullage.rl_agent.training.session import Session, run_session
+def _session_of(arguments: dict[str, Any]) -> "Session":
+    from ullage.rl_agent.training.session import Session
 
     if arguments["fast_memory"] is not None or arguments["sets"]:
         raise UsageError("--fast-memory and --set go with --agent muzero, which learns one program")
-    session = Session(
+    return Session(
         models=tuple(arguments["models"] or ()),
         target=arguments["target"],
         dtype=arguments["dtype"],
@@ -94,6 +110,43 @@ def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[d
         jobs=arguments["jobs"],
         tensorboard=arguments["tensorboard"],
     )
+
+
+def _train_scheduler(
+    arguments: dict[str, Any], tell: Callable[[str], None]
+) -> tuple[dict[str, Any], str]:
+    from ullage.compiler.common.units import format_time
+    from ullage.rl_agent.schedule.session import run_schedule_session
+
+    session = _session_of(arguments)
+    trained = run_schedule_session(session, tell)
+    training = trained.training
+    text = (
+        f"{session.out}: {training.generation} generations on {trained.exercises} networks in "
+        f"{format_time(trained.total_s)}; one decode is worth {100 * training.reward:+.2f} % over "
+        f"the dynamic program's by the linear program (smoothed, with training noise); "
+        f"log: {trained.log}"
+    )
+    document = {
+        "agent": "rl",
+        "game": "schedule",
+        "checkpoint": str(session.out),
+        "log": str(trained.log),
+        "generations": training.generation,
+        "reward": training.reward,
+        "programs": trained.exercises,
+        "seed": training.options.seed,
+        "total_s": trained.total_s,
+        "interrupted": trained.interrupted,
+    }
+    return document, text
+
+
+def _train_rl(arguments: dict[str, Any], tell: Callable[[str], None]) -> tuple[dict[str, Any], str]:
+    from ullage.compiler.common.units import format_time
+    from ullage.rl_agent.training.session import run_session
+
+    session = _session_of(arguments)
     trained = run_session(session, tell)
     training = trained.training
     text = (

@@ -23,10 +23,10 @@ from ullage.compiler.driver.limits.slower import for_best_latency
 from ullage.compiler.driver.limits.then import FIRST_SHARE, minimise_then
 from ullage.compiler.driver.options import (
     AUTO,
-    CASCADE,
     DEFAULT_SOLVER,
     OBJECTIVES,
     OFF,
+    SEARCHED,
     WHOLE,
     CompileOptions,
     check_applies,
@@ -131,7 +131,7 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     prepared = _beside_file_order(prepared, options).within(limit)
     if options.begun is not None:
         prepared = replace(prepared, started=begun)
-    is_chosen_later = options.schedule in (None, CASCADE)
+    is_chosen_later = options.schedule is None or options.schedule in SEARCHED
     return prepared if is_chosen_later else scheduled(prepared, options, deadline)
 
 

@@ -27,7 +27,9 @@ DEFAULT_ORDER = "model"
 # The solver where none is named: a portfolio of others.
 DEFAULT_SOLVER = "auto"
 # The schedules that are chosen by name; anything else is a file.
-WHOLE, CASCADE = "whole", "cascade"
+WHOLE, CASCADE, AGENT = "whole", "cascade", "agent"
+# Those that are searched for behind the plan of whole operators.
+SEARCHED = (CASCADE, AGENT)
 # Whether results may be dropped between uses and computed again.
 AUTO, OFF = "auto", "off"
 # Share by which a second objective may make the first worse, where none is named.
@@ -47,9 +49,9 @@ class CompileOptions:
         order: `model` (as the file lists operators), `memory` (smallest peak) or `joint` (chosen
             together with the assignment, for the objective and the target).
         schedule: `whole` (each operator is one step), `cascade` (groups of operators run stripe by
-            stripe, chosen for the objective and the target), the path of a schedule's JSON file or
-            of a plan's in parts, or a `Schedule`; None for cascades where
-            `driver.schedules.why_whole` has no objection.
+            stripe, chosen for the objective and the target), `agent` (the same search, begun and
+            led by a trained policy), the path of a schedule's JSON file or of a plan's in parts, or
+            a `Schedule`; None for cascades where `driver.schedules.why_whole` has no objection.
         recompute: `auto`: whole operators run again where that is better than keeping or swapping
             what they made; `off`: each runs once.
         update: of a training step, which parameters get new values: `last:N`, or a file with their

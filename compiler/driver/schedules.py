@@ -1,8 +1,8 @@
 """`--schedule`: in which parts operators run, by name, from a file, or as an object.
 
-`cascade` is searched for inside the order that was chosen, behind the plan of whole operators; also
-where no schedule is named and nothing speaks against it (`why_whole`). A schedule that somebody
-made is planned as it is, also one that a plan names.
+`cascade` and `agent` are searched for inside the order that was chosen, behind the plan of whole
+operators; cascades also where no schedule is named and nothing speaks against it (`why_whole`). A
+schedule that somebody made is planned as it is, also one that a plan names.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
-from ullage.compiler.driver.options import CASCADE, DEFAULT_SOLVER, WHOLE, CompileOptions
+from ullage.compiler.driver.options import AGENT, DEFAULT_SOLVER, SEARCHED, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled, gap_of
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.graph import Graph
@@ -43,7 +43,7 @@ def is_searched(options: CompileOptions, target: Target) -> bool:
     """Whether cascades are to be searched for, behind the plan of whole operators."""
     if options.schedule is None:
         return not why_whole(options, target)
-    return options.schedule == CASCADE
+    return options.schedule in SEARCHED
 
 
 def with_found_states(options: CompileOptions, prepared: Prepared) -> CompileOptions:
@@ -98,6 +98,10 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
             "operators run whole where tensors live from one inference to the next (--state): use "
             "--schedule whole"
         )
+    if options.schedule == AGENT:
+        from ullage.rl_agent.schedule.agent import check_playable
+
+        check_playable(options.minimised, target)
     if not target.tile_axes:
         raise UsageError(
             f"operators run whole on {target.name}: use --schedule whole, another target, "
@@ -275,8 +279,8 @@ def read_schedule(path: Path, graph: Graph) -> Schedule:
     """
     if not path.exists():
         raise UsageError(
-            f"--schedule {path}: there is no such file; it takes whole, cascade, a schedule's JSON "
-            "file, or a plan.json"
+            f"--schedule {path}: there is no such file; it takes whole, cascade, agent, a "
+            "schedule's JSON file, or a plan.json"
         )
     data = read_file(path, MAX_READ_BYTES)
     try:
@@ -341,4 +345,8 @@ def _chosen(
         budget=budget,
         limit_s=prepared.problem.latency_limit_s,
     )
+    if options.schedule == AGENT:
+        from ullage.rl_agent.schedule.agent import agent_until
+
+        return agent_until(task)
     return schedule_until(task)

@@ -11,7 +11,7 @@ from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageErro
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
 from ullage.compiler.driver.options import (
-    CASCADE,
+    SEARCHED,
     WHOLE,
     CompileOptions,
     check_consistent,
@@ -168,7 +168,7 @@ def check(request: SweepOptions, options: CompileOptions) -> None:
     latency_s = request.meet_latency_s
     if latency_s is None:
         return
-    if options.schedule == CASCADE:
+    if options.schedule in SEARCHED:
         raise UsageError(
             "--meet-latency proves which sizes are too small, by bounds of one schedule, and "
             "cascades are others at each size: use --schedule whole, or a schedule's file"
@@ -230,10 +230,10 @@ def _solve_all(
     """Solve size after size; points made so far are in the list even when it is interrupted."""
     later = 0 if request.meet_latency_s is None else REFINING_SHARE
     best: Point | None = None
-    in_turn = list(reversed(sizes)) if options.schedule == CASCADE else sizes
+    in_turn = list(reversed(sizes)) if options.schedule in SEARCHED else sizes
     for k, size in enumerate(in_turn):
         point_options = _telling(options, f"{k + 1} of {len(sizes)}, {format_size(size)}")
-        point = None if options.schedule == CASCADE else _unbeatable(best, size)
+        point = None if options.schedule in SEARCHED else _unbeatable(best, size)
         if point is None:
             share_s = _remaining_s(prepared, options) / (len(sizes) - k + later)
             point = _solve_at(prepared, point_options, Point(size, tier=request.tier), share_s)

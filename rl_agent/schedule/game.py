@@ -23,6 +23,7 @@ from ullage.rl_agent.schedule.observe import (
     View,
     closed_rows,
 )
+from ullage.rl_agent.schedule.prepared import prepared_task
 from ullage.rl_agent.schedule.rules import (
     CURSOR,
     FIRST,
@@ -33,14 +34,11 @@ from ullage.rl_agent.schedule.rules import (
     state_of,
 )
 from ullage.rl_agent.schedule.tables import ACTIONS, EXTEND, instance_of
-from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask, schedule_of
 
 if TYPE_CHECKING:
     import onnx
-
-    from ullage.compiler.frontend import Prepared
 
 GAME_ID = "ullage/ScheduleGame-v0"
 # Played without a model or a task: small, and in the onnx wheel.
@@ -269,35 +267,7 @@ def _read(
     options = FrontendOptions(fast_memory_bytes=size, **fields)
     order = find_order(options.order, steady_state=options.steady_state)
     prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
-    return task_of(prepared)
-
-
-def task_of(prepared: "Prepared") -> SchedulingTask:
-    """The task of choosing a schedule of a prepared model, for its latency.
-
-    Raises:
-        UsageError: operators run whole on its target.
-    """
-    from ullage.compiler.lowering.aliases import alias_options
-    from ullage.compiler.lowering.orders import planned_order
-    from ullage.compiler.lowering.tiling.allowed import with_allowed_cuts
-    from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
-
-    if not prepared.target.tile_axes:
-        raise UsageError(
-            f"operators run whole on {prepared.target.name} (tiles.allowed), so that there is no "
-            "schedule to choose; choose another target"
-        )
-    return SchedulingTask(
-        graph=with_allowed_cuts(prepared.graph, prepared.target),
-        order=planned_order(prepared.graph, prepared.model),
-        target=with_two_tiers(prepared.target),
-        aliases=alias_options(prepared.target),
-        steady_state=False,
-        objective="latency",
-        seed=0,
-        budget=Budget(),
-    )
+    return prepared_task(prepared, prepared.target)
 
 
 gymnasium.register(id=GAME_ID, entry_point="ullage.rl_agent.schedule.game:ScheduleGame")

@@ -15,8 +15,9 @@ caller checks by planning both.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -61,6 +62,9 @@ MOST_PARTS = FluidOptions().whole_steps
 # Dynamic programs that are tried: weight of compute time (None: whichever takes longer, group by
 # group), and price of a part.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5), (None, 2e-4), (0.5, 1e-5), (None, 5e-5), (0.5, 2e-4))
+# The same where a policy corrects the costs of the groups: its program, and these two.
+POLICY = "policy"
+POLICY_PROGRAMS = ((POLICY, PART_PRICE), (POLICY, 1e-4), (None, PART_PRICE))
 # The same where all operands of a part must fit, which leaves few groups to choose from.
 FITTED_PROGRAMS = ((0.1, PART_PRICE), (0.5, PART_PRICE), (None, PART_PRICE))
 # Share of the time after which no more of them are tried, once there is one.
@@ -98,10 +102,18 @@ NEARLY = 5e-3
 # Share of moves that choose the groups of a window anew, operators of the window at most, and the
 # standard deviation at most of the logarithm of what its estimates are multiplied with.
 REGROUPED_CHANCE = 0.2
+POLICY_REGROUPED_CHANCE = 0.4  # the same where a policy corrects what groups cost
 MOST_REGROUPED = 10
 REGROUPED_SPREAD = 0.4
 # Weight that all groups have together, beside 1 for all that wait and 1 for all that crave room.
 LEAST_WEIGHT = 0.3
+
+
+# Weight of compute time of a dynamic program, see `PROGRAMS` and `POLICY`.
+Weight = float | str | None
+# Another dynamic program over the same groups, with other costs: from a task, its graph in its
+# order, and the program.
+Correct = Callable[[SchedulingTask, OrderFacts, Chain], Chain]
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,9 @@ class CascadeResult:
     is_cut_short: bool = False
 
 
-def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> CascadeResult:
+def cascade_schedule(
+    task: SchedulingTask, *, tries: int = LIMIT_TRIES, correct: Correct | None = None
+) -> CascadeResult:
     """The best schedule found by the task's deadline.
 
     Unless the deadline ends the search, the result depends on the task and its seed alone. Where
@@ -136,6 +150,8 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     Args:
         task: the graph in its order, the target and the objective.
         tries: moves to try at most.
+        correct: corrects the costs of the groups, where operands may lie in any memory: the search
+            begins with what they say is best, and proposes groups by them.
 
     Raises:
         InfeasibleError: an operator has no part that fits where all of its operands must.
@@ -161,12 +177,13 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
     judge.task = task if fitted is None else replace(task, most_parts=None)
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
-    programs = FITTED_PROGRAMS if fitted else PROGRAMS
-    chains = _Chains(facts, estimates or [], task.target)
+    corrected = None if fitted or correct is None else partial(correct, task, facts)
+    chains = _Chains(facts, estimates or [], task.target, corrected)
+    programs = FITTED_PROGRAMS if fitted else chains.programs
     candidates: list[ValuedGroups] = []
     untold: list[Sequence[Cascade]] = []  # groups that time left without a value
     for weight, price in programs if estimates is not None else ():
-        if task.budget.is_over() or (candidates and programs_budget.is_over()):
+        if judge.is_over() or (candidates and programs_budget.is_over()):
             break
         if fitted is None:
             groups = _groups_in_time(task, chains, weight, price)
@@ -188,14 +205,14 @@ def cascade_schedule(task: SchedulingTask, *, tries: int = LIMIT_TRIES) -> Casca
         valued = judge.value(groups)
         if valued is not None and (best is None or valued.worth < best.worth * (1 - GAIN)):
             candidates.append(valued)
-        elif valued is None and task.budget.is_over():
+        elif valued is None and judge.is_over():
             untold.append(groups)
     for valued in sorted(candidates, key=lambda v: v.worth)[:SURE_PROGRAMS]:
         finely = judge.surely(valued)
         if finely is not None and (sure is None or finely.worth < sure.worth * (1 - GAIN)):
             best, sure = valued, finely
             task.budget.progress(f"cascades: {finely.value:.6g}")
-        elif finely is None and task.budget.is_over():
+        elif finely is None and judge.is_over():
             untold.insert(0, valued.cascades)
             break
     if fitted is None and best is start and untold:
@@ -282,22 +299,45 @@ class _Chains:
     """
 
     def __init__(
-        self, facts: OrderFacts, estimates: Sequence[Sequence[GroupEstimate]], target: Target
+        self,
+        facts: OrderFacts,
+        estimates: Sequence[Sequence[GroupEstimate]],
+        target: Target,
+        correct: Callable[[Chain], Chain] | None = None,
     ) -> None:
         self.facts, self.estimates = facts, estimates
-        self._target = target
-        self._known: dict[tuple[float | None, float], Chain] = {}
+        self._target, self._correct = target, correct
+        self._known: dict[tuple[Weight, float], Chain] = {}
 
-    def of(self, weight: float | None, price: float) -> Chain:
-        """The program with a weight of compute time and a price of a part (`choose_groups`)."""
+    @property
+    def programs(self) -> Sequence[tuple[Weight, float]]:
+        """Weight of compute time and price of a part of each program that is tried."""
+        return PROGRAMS if self._correct is None else POLICY_PROGRAMS
+
+    @property
+    def has_policy(self) -> bool:
+        """Whether a policy corrects the costs of groups."""
+        return self._correct is not None
+
+    def of(self, weight: Weight, price: float) -> Chain:
+        """The program with a weight of compute time and a price of a part (`choose_groups`).
+
+        Args:
+            weight: `POLICY`: that of None, with costs corrected.
+            price: of a part.
+        """
         key = weight, price
         if key not in self._known:
-            self._known[key] = Chain(self.facts, self.estimates, self._target, weight, price)
+            if isinstance(weight, str):
+                plain = self.of(None, price)
+                self._known[key] = plain if self._correct is None else self._correct(plain)
+            else:
+                self._known[key] = Chain(self.facts, self.estimates, self._target, weight, price)
         return self._known[key]
 
 
 def _groups_in_time(
-    task: SchedulingTask, chains: _Chains, weight: float | None, price: float
+    task: SchedulingTask, chains: _Chains, weight: Weight, price: float
 ) -> list[Cascade]:
     """The groups of a dynamic program; of dearer parts while there are too many to be planned."""
     parts_of = {g.cascade: g.parts for ending in chains.estimates for g in ending}
@@ -309,10 +349,14 @@ def _groups_in_time(
         price *= DEARER
 
 
-def schedule_until(task: SchedulingTask) -> CascadeResult:
+def schedule_until(task: SchedulingTask, correct: Correct | None = None) -> CascadeResult:
     """The schedule found within its share of the job's time; without a limit within some seconds.
 
     It has no more parts than can be planned in the rest of the time.
+
+    Args:
+        task: the graph in its order, the target and the objective.
+        correct: see `cascade_schedule`; not for the peak.
     """
     budget = task.budget
     if budget.deadline is None:
@@ -322,8 +366,10 @@ def schedule_until(task: SchedulingTask) -> CascadeResult:
         parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
     most_parts = max(len(task.order), min(MOST_PARTS, parts))
     limited_task = replace(task, budget=limited, most_parts=most_parts, job=budget)
-    choose = peak_schedule if task.objective == "peak" else cascade_schedule
-    result = choose(limited_task)
+    if task.objective == "peak":
+        result = peak_schedule(limited_task)
+    else:
+        result = cascade_schedule(limited_task, correct=correct)
     is_cut_short = budget.deadline is not None and limited.is_over()
     return replace(result, is_cut_short=is_cut_short)
 
@@ -383,7 +429,8 @@ class _LocalSearch:
         self._rng = np.random.default_rng(judge.task.seed)
         self._chains: list[Chain] = []
         if fitted is None and len(chains.estimates) == len(self.facts.order):
-            self._chains = [chains.of(weight, price) for weight, price in PROGRAMS]
+            self._chains = [chains.of(weight, price) for weight, price in chains.programs]
+        self._regrouped_chance = POLICY_REGROUPED_CHANCE if chains.has_policy else REGROUPED_CHANCE
 
     def improve(self, tries: int) -> None:
         """Try moves until the tries, the time or the patience end.
@@ -395,7 +442,7 @@ class _LocalSearch:
         self._climb_surely(tries, PATIENCE_EACH)
         best, sure = self.best, self.sure
         for _ in range(KICKS):
-            if self.tries >= tries or self.task.budget.is_over():
+            if self.tries >= tries or self.judge.is_over():
                 break
             away = self._kicked(best)
             if away is None:
@@ -445,7 +492,7 @@ class _LocalSearch:
     def _climb(self, tries: int, patience: int) -> None:
         """Try moves until one in `patience` for each group no longer gains."""
         idle = 0
-        while self.tries < tries and not self.task.budget.is_over():
+        while self.tries < tries and not self.judge.is_over():
             if idle > patience * len(self.best.cascades):
                 break
             idle += 1
@@ -498,7 +545,7 @@ class _LocalSearch:
         """
         at = self._waiting_group(valued)
         if self._fitted is None:
-            if self._chains and self._rng.random() < REGROUPED_CHANCE:
+            if self._chains and self._rng.random() < self._regrouped_chance:
                 return self._regrouped(groups, at)
             return random_move(self.facts, groups, at, self._rng)
         if self._rng.random() < ESTIMATED_CHANCE:

@@ -71,6 +71,8 @@ class SchedulingTask:
             first schedule that fits has.
         limit_s: of the latency, where the peak is minimised under one.
         weights_apart: weights come through another port than inputs (with a limit only).
+        most_values: linear programs that are solved at most, so that searches may be compared at
+            equal numbers of them; None for any number.
     """
 
     graph: Graph
@@ -84,6 +86,7 @@ class SchedulingTask:
     most_parts: int | None = None
     limit_s: float | None = None
     weights_apart: bool = False
+    most_values: int | None = None
     job: Budget = field(default_factory=Budget)
 
     def problem_of(self, schedule: Schedule) -> Problem:
@@ -165,10 +168,12 @@ class Judge:
     Attributes:
         task: the graph in its order, the target and the objective.
         facts: the graph in its order.
+        solved: linear programs solved so far, of stretches and on finer axes as well.
     """
 
     def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
         self.task, self.facts = task, facts
+        self.solved = 0
         self._profiles: Profiles | None = None
         self._fine: Profiles | None = None
         self._long = np.inf, NamedBasis({}, {})  # the least value of long programs, its basis
@@ -188,11 +193,16 @@ class Judge:
         """Whether it knows a finer axis of time."""
         return self._fine is not None
 
+    def is_over(self) -> bool:
+        """Whether time is over, or as many linear programs were solved as may be."""
+        most = self.task.most_values
+        return self.task.budget.is_over() or (most is not None and self.solved >= most)
+
     def value(self, cascades: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
         """The value of groups that make up the order, or a stretch of it.
 
-        None where they cannot be cut so, or time is over first. The value of a stretch says little
-        by itself, but ranks the groups in its middle.
+        None where they cannot be cut so, or it is over first (`is_over`). The value of a stretch
+        says little by itself, but ranks the groups in its middle.
 
         Args:
             cascades: the groups.
@@ -200,9 +210,10 @@ class Judge:
                 has thousands of accesses.
         """
         task, groups = self.task, tuple(cascades)
-        if task.budget.is_over():
+        if self.is_over():
             return None
         if self._profiles is None:
+            self.solved += 1
             return self._value_exactly(groups)
         if runs_thrice(groups):
             return None
@@ -221,6 +232,7 @@ class Judge:
         # (Measured where operands may lie anywhere; elsewhere groups are long for another reason.)
         is_everywhere = groups[-1].last - groups[0].first == len(self.facts.order)
         is_warm = is_long and is_everywhere and self.facts.fitting_bytes is None
+        self.solved += 1
         found = coarse_value(
             program,
             task.target,
