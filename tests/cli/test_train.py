@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from ullage.cli.main import run
+from ullage.rl_agent.schedule import session
+from ullage.rl_agent.schedule.network import network_in
+from ullage.rl_agent.schedule.train import ScheduleTrainOptions
 
 
 def test_train_writes_a_checkpoint_that_the_solver_takes(
@@ -34,3 +37,23 @@ def test_a_limit_too_short_for_the_programs_ends_without_a_checkpoint(
     assert run(["train", "--out", str(out), "--time-limit", "0.1"]) == 6
     assert "nothing was trained" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_the_schedule_game_is_trained_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {"exercises": 2, "batch": 2, "pairs": 1, "families": ("chain",)}
+    monkeypatch.setattr(
+        session, "ScheduleTrainOptions", lambda seed: ScheduleTrainOptions(seed=seed, **few)
+    )
+    out = tmp_path / "scheduler.safetensors"
+    words = ["train", "--game", "schedule", "--out", str(out), "--json"]
+    assert run([*words, "--steps", "1"]) == 0
+    capsys.readouterr()
+    assert run([*words, "--steps", "2", "--resume", str(out)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["game"], document["generations"]) == ("schedule", 2)
+    assert len(network_in(out).weights)
+    assert run([*words, "--agent", "muzero"]) == 2
+    assert run(["train", "--game", "chess"]) == 2
+    assert "--game is malloc or schedule" in capsys.readouterr().err

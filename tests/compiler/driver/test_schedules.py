@@ -61,6 +61,21 @@ def test_cascades_are_never_worse_than_whole_operators(path: Path, cascade: Comp
     assert "schedule" not in dict(summary_rows(whole, summarise(whole)))
 
 
+def test_the_agent_is_never_worse_than_whole_operators(path: Path) -> None:
+    chosen = compile_model(path, replace(SMALL, schedule="agent"))
+    summary = summarise(chosen)
+    assert summary["schedule"] == "agent"
+    assert chosen.value < summary["whole_value"]
+    assert dict(summary_rows(chosen, summary))["schedule"].startswith("agent: ")
+
+
+def test_the_agent_is_refused_where_it_does_not_play(path: Path) -> None:
+    with pytest.raises(UsageError, match="minimises latency, not traffic"):
+        compile_model(path, replace(SMALL, schedule="agent", objective="traffic"))
+    with pytest.raises(UsageError, match="use --schedule cascade"):
+        compile_model(path, replace(SMALL, schedule="agent", target="edge-npu-spm"))
+
+
 def test_the_plan_of_whole_operators_comes_first(cascade: Compiled) -> None:
     summary = summarise(cascade)
     first_s, first = cascade.anytime[0]
