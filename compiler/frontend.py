@@ -25,6 +25,7 @@ from ullage.compiler.lowering.aliases import AliasOptions, alias_options
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.lowering.parts import lower_schedule
 from ullage.compiler.verify.reach.geometry import Geometry
+from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, load_target
 from ullage.hwmodels.compute.op_costs import with_op_costs
 
@@ -130,6 +131,8 @@ class Prepared:
         order_s: seconds spent choosing the order.
         is_cut_short: the time limit ended the search for the schedule: more time finds others.
         limit_s: time limit of the whole job in seconds, of which searches have shares; None: none.
+        repetitions_bound: latency that no schedule of this order falls below, whichever operators
+            run again; None where nobody has asked, or nothing is proven.
     """
 
     graph: Graph
@@ -144,6 +147,7 @@ class Prepared:
     geometry: Geometry | None = None
     is_cut_short: bool = False
     limit_s: float | None = None
+    repetitions_bound: Bound | None = None
 
     @property
     def target(self) -> Target:

@@ -9,9 +9,11 @@ import time
 from dataclasses import replace
 
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled, best_bound, gap_of
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
+from ullage.compiler.lowering.orders import planned_order
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.bounds.schedules import (
     TRIVIAL,
@@ -95,6 +97,25 @@ def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
         if bounds.whole_reductions.source == TRIVIAL:
             return compiled
     return replace(compiled, schedule_bounds=bounds)
+
+
+def with_repetitions_bound(compiled: Compiled, found: Prepared) -> Compiled:
+    """The same with the bound over all repetitions of an order, where the plan has that order.
+
+    Args:
+        compiled: a plan of a model.
+        found: the model as a search for repetitions left it, with what it proved.
+    """
+    bound = found.repetitions_bound
+    if bound is None or compiled.plan.objective != "latency":
+        return compiled
+    orders = [planned_order(found.graph, model) for model in (compiled.plan.model, found.model)]
+    if orders[0] != orders[1]:
+        return compiled
+    if bound.value > compiled.value * (1 + BOUND_TOLERANCE):
+        told = f"the bound {bound.value:.9g} of {bound.source} is contradicted by this plan"
+        return compiled.noted(f"{told}; it is not used")
+    return replace(compiled, repetitions_bound=bound)
 
 
 def _schedule_bounds(problem: Problem, graph: Graph, budget: Budget) -> ScheduleBounds | None:

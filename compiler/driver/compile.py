@@ -15,6 +15,7 @@ from ullage.compiler.driver.bounding import (
     bounded_by,
     with_best_bound,
     with_every_schedule,
+    with_repetitions_bound,
 )
 from ullage.compiler.driver.cascades import WholePlan, whole_plan
 from ullage.compiler.driver.limits.job_time import before_bounds, budget_of, shared
@@ -426,14 +427,16 @@ def _solve_before(
             raise
         return replace(plain, whole_because=f"no {name.found}: {error.message}")
     if "schedule" in found.model:
-        return _better_of(plain, found, options, begun, quick_bound=quick_bound)
+        result = _better_of(plain, found, options, begun, quick_bound=quick_bound)
+        return with_repetitions_bound(result, found)
     if plain is None:
         whole_options = replace(options, schedule=WHOLE, recompute=OFF)
         plain = _solve_prepared(prepared, whole_options, quick_bound=False)
     else:
         plain = _with_time_left(plain, prepared, options, begun, quick_bound=quick_bound)
     reason = f"no {name.text} found in {found.schedule_s:.1f} s {name.better}"
-    return _ended(replace(plain, whole_because=reason, schedule_s=found.schedule_s), prepared)
+    plain = replace(plain, whole_because=reason, schedule_s=found.schedule_s)
+    return _ended(with_repetitions_bound(plain, found), prepared)
 
 
 def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled | None:

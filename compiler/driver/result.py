@@ -91,6 +91,8 @@ class Compiled:
         schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
         unbounded: why nothing is proven whatever the parts; empty where something is, or nobody
             has asked.
+        repetitions_bound: latency that no schedule of this order falls below, whichever operators
+            run again (`--recompute auto`); None where nothing is proven.
     """
 
     plan: Plan
@@ -115,6 +117,7 @@ class Compiled:
     graph: Graph | None = None
     schedule_bounds: ScheduleBounds | None = None
     unbounded: str = ""
+    repetitions_bound: Bound | None = None
 
     def noted(self, note: str) -> "Compiled":
         """The same with another note in its plan."""
@@ -144,6 +147,12 @@ class Compiled:
         """Value / bound over all schedules - 1; None where there is no such bound."""
         bounds = self.schedule_bounds
         return None if bounds is None else gap_of(self.value, bounds.any_schedule)
+
+    @property
+    def gap_repetitions(self) -> float | None:
+        """Value / bound over all repetitions of the order - 1; None where there is none."""
+        bound = self.repetitions_bound
+        return None if bound is None else gap_of(self.value, bound)
 
     @property
     def is_optimal(self) -> bool:

@@ -143,7 +143,8 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
 
 
 def _every_schedule(compiled: Compiled) -> dict[str, Any]:
-    """The bound over all schedules; null, with the reason, where there is none."""
+    """The bounds over all schedules, and over all repetitions; null where there is none."""
+    again = compiled.repetitions_bound
     bounds, gap = compiled.schedule_bounds, compiled.gap_any_schedule
     free = None if bounds is None or bounds.any_schedule.source == TRIVIAL else bounds.any_schedule
     return {
@@ -153,6 +154,9 @@ def _every_schedule(compiled: Compiled) -> dict[str, Any]:
         "gap_any_schedule": gap,
         "lower_bound_whole_reductions": None if bounds is None else bounds.whole_reductions.value,
         "optimal_any_schedule": None if free is None else gap is not None and gap <= OPTIMAL_GAP,
+        "lower_bound_repetitions": None if again is None else again.value,
+        "lower_bound_repetitions_source": None if again is None else again.source,
+        "gap_repetitions": compiled.gap_repetitions,
     }
 
 
@@ -233,6 +237,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{bound_text(compiled.bound, plan.objective, in_parts=plan.program.is_scheduled)}: "
             f"gap {gap_text(compiled.gap)} ({summary['status']})",
         ),
+        *_repetitions_bound(compiled),
         *_schedule_bounds(compiled),
         *_claim(compiled),
         *_then(compiled),
@@ -386,6 +391,18 @@ def _schedule_bounds(compiled: Compiled) -> list[tuple[str, str]]:
     if whole.value > free.value:
         text += f"; {least}"
     return [("every schedule", text)]
+
+
+def _repetitions_bound(compiled: Compiled) -> list[tuple[str, str]]:
+    """The row of the bound over all repetitions of the order, empty where there is none."""
+    bound = compiled.repetitions_bound
+    if bound is None:
+        return []
+    text = (
+        f"{objective_text(bound.value, compiled.plan.objective)} for this order, whichever "
+        f"operators run again, proven by {bound.source}: gap {gap_text(compiled.gap_repetitions)}"
+    )
+    return [("every repetition", text)]
 
 
 def _claim(compiled: Compiled) -> list[tuple[str, str]]:

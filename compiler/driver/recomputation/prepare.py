@@ -44,7 +44,7 @@ def recomputing(prepared: Prepared, options: CompileOptions, budget: Budget) -> 
         )
     )
     if found.schedule.is_whole:
-        return replace(prepared, schedule_s=time.monotonic() - begun)
+        return replace(prepared, schedule_s=time.monotonic() - begun, repetitions_bound=found.bound)
     again = in_order(
         prepared.graph,
         prepared.target,
@@ -63,4 +63,5 @@ def recomputing(prepared: Prepared, options: CompileOptions, budget: Budget) -> 
         geometry=prepared.geometry,
         is_cut_short=found.is_cut_short,
         limit_s=prepared.limit_s,
+        repetitions_bound=found.bound,
     )

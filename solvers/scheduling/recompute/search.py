@@ -6,6 +6,8 @@
    follow one another until one gains nothing. Sets that are as good are taken now and then, so that
    plateaus are crossed. From an optimum the search goes on with some gaps changed that belong to
    one window of the order (iterated local search; Lourenco, Martin and Stutzle, 2003).
+   It begins a second time with the best of the sets that a relaxation repeats (`bound`), which
+   also proves what no schedule of the order falls below.
 2. The best two on the way, and the best of each family that others would choose, are ranked by the
    fluid LPs of their schedules, which know when data moves.
 
@@ -21,11 +23,18 @@ import numpy as np
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
+from ullage.hwmodels.bounds import Bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.recompute.bound import (
+    bound_of,
+    relaxed_sets,
+    solved_relaxations,
+    streaming_s,
+)
 from ullage.solvers.scheduling.recompute.copies import (
     DROPPED,
     KEPT,
@@ -42,6 +51,7 @@ from ullage.solvers.scheduling.recompute.known import (
     knapsack_sets,
     redone_sets,
 )
+from ullage.solvers.scheduling.recompute.order_items import order_items, why_no_items
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.state.segments import segments_of
 
@@ -57,6 +67,8 @@ PATIENCE = 30
 CLOCK_EVERY = 16
 # Share of the time left for the surrogate; the rest is for the LPs.
 SURROGATE_SHARE = 0.6
+# Share of the time left for the relaxations.
+RELAXED_SHARE = 0.4
 # Seconds of the search where the job has no time limit.
 DEFAULT_BUDGET_S = 10.0
 # Share of a job's time that the search takes where it has one.
@@ -78,12 +90,15 @@ class RecomputeResult:
         dropped: the gaps.
         valued: sets valued by the surrogate.
         is_cut_short: the time limit ended the search.
+        bound: latency that no schedule of the order falls below, with any repetitions; None where
+            nothing is proven.
     """
 
     schedule: Schedule
     dropped: frozenset[GapOf]
     valued: int
     is_cut_short: bool
+    bound: Bound | None = None
 
 
 def recompute_until(task: SchedulingTask) -> RecomputeResult:
@@ -103,14 +118,36 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     whole = Schedule.whole(task.order)
     facts = recompute_facts(task.graph, task.order, task.aliases)
     problem = task.problem_of(whole)
+    bound, relaxed = _relaxed(task, facts, problem, budget.share(RELAXED_SHARE))
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
-    sets = search.run()
+    sets = search.run(relaxed)
     chosen = [*sets[: -RANKED - 1 : -1], *search.rivals[::-1]]
     best = _ranked(task, facts, list(dict.fromkeys(chosen)), budget)
     schedule = schedule_of(facts, best)
     if all(part.copy == 0 for part in schedule.parts) or not _is_legal(task, schedule):
         schedule = whole
-    return RecomputeResult(schedule, best, search.valued, budget.is_over())
+    return RecomputeResult(schedule, best, search.valued, budget.is_over(), bound)
+
+
+def _relaxed(
+    task: SchedulingTask, facts: RecomputeFacts, problem: Problem, budget: Budget
+) -> tuple[Bound | None, list[frozenset[GapOf]]]:
+    """What relaxations of the order prove, and the sets of gaps that they drop.
+
+    Args:
+        task: the graph in its order, the target and the objective.
+        facts: the graph in its order.
+        problem: operators whole, in that order.
+        budget: the time.
+    """
+    if why_no_items(problem):
+        return None, []
+    items = order_items(task.graph, task.order, task.aliases, problem)
+    if items is None or not items.operators:
+        return None, []
+    budget.progress("relaxing recomputation")
+    solved = solved_relaxations(items, streaming_s(items), budget)
+    return bound_of(solved), relaxed_sets(facts, items, solved)
 
 
 def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:
@@ -172,10 +209,13 @@ class _GapSearch:
         ]
         self._flag_of = np.array([self._surrogate.flag_of(gap) for gap in self._gaps], np.int64)
 
-    def run(self) -> list[frozenset[GapOf]]:
+    def run(self, relaxed: Collection[frozenset[GapOf]] = ()) -> list[frozenset[GapOf]]:
         """Sets ever better by the surrogate, the best last; the first drops nothing.
 
         The search begins with the best of the sets that drop nothing, or what others would drop.
+
+        Args:
+            relaxed: sets of which the best is another place to begin.
         """
         gone = self._flags(ends(self.facts))
         sets = [self._set(gone)]
@@ -192,6 +232,7 @@ class _GapSearch:
             if values[at] < best * (1 - GAIN):
                 best, gone = values[at], known[at]
                 sets.append(self._set(gone))
+        starts = self._best_of(relaxed)
         idle = 0
         current = gone.copy()
         while idle < PATIENCE and self.valued < MOST_VALUED and not self._budget.is_over():
@@ -202,8 +243,15 @@ class _GapSearch:
                 sets.append(self._set(gone))
             else:
                 idle += 1
-            current = self._kicked(gone)
+            current = starts.pop() if starts else self._kicked(gone)
         return sets
+
+    def _best_of(self, sets: Collection[frozenset[GapOf]]) -> list[Flags]:
+        """The best of some sets by the surrogate; none of none, or where time is over."""
+        known = [self._flags(dropped) for dropped in sets] if not self._budget.is_over() else []
+        self.valued += len(known)
+        values = [self._surrogate.value(flags) for flags in known]
+        return [known[int(np.argmin(values))]] if known else []
 
     def _descend(self, gone: Flags) -> float:
         """Passes until one gains nothing; changes `gone`. The value at the end."""

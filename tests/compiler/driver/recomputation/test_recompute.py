@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.training import saved_step
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.driver.bounding import with_repetitions_bound
 from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
@@ -15,7 +16,9 @@ from ullage.compiler.driver.result import Compiled
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.emit import emit_plan
 from ullage.compiler.execute.runner import run_plan
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.plan_json import dump_plan, load_plan
+from ullage.hwmodels.bounds import Bound
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.recompute import search
 from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts
@@ -122,3 +125,28 @@ def test_contradictions_are_refused(path: Path, changes: dict[str, object], reas
 def test_a_problem_has_its_steps_already(again: Compiled) -> None:
     with pytest.raises(UsageError, match="recompute"):
         compile_problem(again.plan.problem, CompileOptions(recompute="auto"))
+
+
+def test_the_bound_over_all_repetitions_is_told(path: Path, again: Compiled) -> None:
+    summary = summarise(again)
+    assert summary["lower_bound_repetitions_source"] == "recompute-lp"
+    assert 0 < summary["lower_bound_repetitions"] <= again.value
+    assert summary["lower_bound_repetitions"] >= summary["lower_bound_any_schedule"]
+    assert summary["gap_repetitions"] == again.value / summary["lower_bound_repetitions"] - 1
+    rows = dict(summary_rows(again, summary))
+    assert "whichever operators run again" in rows["every repetition"]
+    other = compile_model(path, replace(AGAIN, objective="traffic"))
+    assert other.repetitions_bound is None
+    assert "every repetition" not in dict(summary_rows(other, summarise(other)))
+
+
+def test_a_bound_that_a_plan_contradicts_is_not_used(again: Compiled) -> None:
+    assert again.graph is not None
+    found = Prepared(again.graph, again.plan.problem, again.plan.model, 0.0, 0.0)
+    told = with_repetitions_bound(
+        replace(again, repetitions_bound=None),
+        replace(found, repetitions_bound=Bound(2 * again.value, "recompute-lp")),
+    )
+    assert told.repetitions_bound is None
+    assert "contradicted" in told.plan.notes[-1]
+    assert with_repetitions_bound(again, found) is again
