@@ -1,0 +1,1 @@
+"""The MLSys 2026 scheduling contest: its instances, its solutions, and its rules."""

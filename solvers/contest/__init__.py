@@ -1,0 +1,1 @@
+"""Solver for instances of the MLSys 2026 scheduling contest."""
