@@ -10,7 +10,7 @@ from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
 
 
-def bench_command(
+def bench_command(  # noqa: PLR0913, PLR0917 - options of the command line
     suite: Annotated[
         str, typer.Option("--suite", metavar="NAME|FILE", help="A shipped suite, or a .toml file.")
     ] = "smoke",
@@ -18,6 +18,18 @@ def bench_command(
         Path | None,
         typer.Option(
             "--models", metavar="DIR", help='Folder of .onnx files that models = ["*"] stands for.'
+        ),
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option(
+            "--instances", metavar="DIR", help="Folder of instances, of the suite mlsys26."
+        ),
+    ] = None,
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit", metavar="S", help="Seconds of each instance of mlsys26; else its own."
         ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Rows side by side.")] = 1,
@@ -39,7 +51,9 @@ def bench_command(
     as_json: options.Json = False,
 ) -> str | None:
     """Run a suite: every plan verified, finished rows kept, one tidy table."""
+    from ullage.cli import bench_contest as contest_bench
     from ullage.cli.render import print_json, progress
+    from ullage.compiler.bench.contest import SUITE
     from ullage.compiler.bench.run import only_error, run_suite
     from ullage.compiler.bench.suite import load_suite
     from ullage.compiler.bench.table import summary_rows
@@ -50,6 +64,18 @@ def bench_command(
     if list_only:
         _list_suites(as_json=as_json)
         return None
+    if suite == SUITE:
+        if models is not None:
+            raise UsageError(f"--models is of other suites; {suite} has --instances DIR")
+        return contest_bench.run(
+            contest_bench.Asked(instances, time_limit, jobs, engine, output, fresh),
+            as_json=as_json,
+        )
+    if instances is not None or time_limit is not None:
+        raise UsageError(
+            f"--instances and --time-limit are of the suite {SUITE}; other suites say in "
+            "their file what runs and for how long"
+        )
     if models is not None and not models.is_dir():
         raise UsageError(f"--models {models}: no such folder")
     chosen = load_suite(suite, models)
@@ -88,17 +114,22 @@ def bench_command(
 
 def _list_suites(*, as_json: bool) -> None:
     from ullage.cli.render import print_json, print_table
+    from ullage.compiler.bench.contest import SUITE, TITLE
     from ullage.compiler.bench.suite import list_suites, load_suite
 
     suites = [load_suite(name) for name in list_suites()]
     if as_json:
         rows = [{"name": s.name, "title": s.title, "rows": len(s.rows)} for s in suites]
+        rows.append({"name": SUITE, "title": TITLE, "rows": None})
         print_json({"suites": rows})
         return
     print_table(
         "Suites; rows with the models that have a name",
         [("Name", "left"), ("Rows", "right"), ("What it shows", "left")],
-        [[s.name, str(len(s.rows)), s.title] for s in suites],
+        [
+            *([s.name, str(len(s.rows)), s.title] for s in suites),
+            [SUITE, "-", TITLE],
+        ],
     )
 
 

@@ -13,9 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from ullage.compiler.bench.process import environment, memory_reason
 from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
 from ullage.compiler.bench.table import write_tables
-from ullage.compiler.bench.worker import environment, memory_reason
 from ullage.compiler.common.engines import Engine
 from ullage.compiler.common.errors import UllageError, UsageError
 from ullage.compiler.common.files import (
@@ -100,14 +100,14 @@ def run_suite(
     path = folder / FINISHED_FILE
     if fresh and is_file(path):
         path.unlink()
-    finished = dict(_read_finished(path))
+    finished = dict(read_finished(path, _is_result))
     number = version("ullage")
     items = [Item(key_of(row, number), row, suite.memory_bytes) for row in suite.rows]
     waiting = [item for item in items if item.key not in finished]
     interrupted, done = False, 0
     progress(f"{len(items) - len(waiting)} of {len(items)} rows are finished")
     try:
-        with _opened(path) as file:
+        with open_finished(path) as file:
             for index, result in engine.run(run_row, waiting):
                 item = waiting[index]
                 finished[item.key] = result
@@ -129,7 +129,7 @@ def run_suite(
     return Benched(rows, files, done, interrupted, time.monotonic() - begun)
 
 
-def _opened(path: Path) -> TextIO:
+def open_finished(path: Path) -> TextIO:
     """The file of finished rows, to be appended to.
 
     Raises:
@@ -141,8 +141,14 @@ def _opened(path: Path) -> TextIO:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _read_finished(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_finished(
+    path: Path, is_result: Callable[[object], bool]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (key, result) of the rows in a file; a last line that a kill cut short is dropped.
+
+    Args:
+        path: the file; there may be none.
+        is_result: whether a document is a result.
 
     Raises:
         UsageError: another line is no row.
@@ -160,7 +166,7 @@ def _read_finished(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             document = json_object(line)
             key, result = document["key"], document["result"]
-            if not isinstance(key, str) or not _is_result(result):
+            if not isinstance(key, str) or not is_result(result):
                 raise ValueError("a key and a result are needed")  # noqa: TRY301 - as no JSON
         except (ValueError, KeyError) as error:
             raise UsageError(
@@ -213,13 +219,21 @@ def run_row(item: Item) -> dict[str, Any]:
         except subprocess.TimeoutExpired:
             result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
         else:
-            result = _result_of(process.returncode, out, err, item.memory_bytes)
+            result = result_of(process.returncode, out, err, item.memory_bytes)
         finally:
             process.kill()
     return result | {"process_s": time.monotonic() - begun}
 
 
-def _result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any]:
+def result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any]:
+    """The result of a row's process that has ended.
+
+    Args:
+        code: its exit code.
+        out: what it printed.
+        err: what it said on standard error.
+        memory_bytes: the memory that it had.
+    """
     if code == 0:
         with suppress(ValueError):
             result: dict[str, Any] = json.loads(out)

@@ -5,22 +5,19 @@ leaves.
 """
 
 import json
-import os
 import sys
-import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ullage.compiler.bench.process import (
+    leave_with,
+    limit_memory,
+    memory_reason,
+    peak_memory_bytes,
+)
 from ullage.compiler.bench.suite import Row, row_of
 from ullage.compiler.common.errors import UllageError
-
-# Seconds between two looks at whether the parent is still there.
-ORPHAN_S = 0.5
-# Variables by which libraries are told how many threads to use.
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 # Columns of a finished row that depend on the machine and its load.
 TIME_COLUMNS = (
@@ -60,8 +57,8 @@ VALUE_COLUMNS = (
 def main() -> None:
     """Compile the row that standard input describes, and print its result as JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
-    _leave_with(int(asked["parent"]))
-    _limit(int(asked["memory_bytes"]))
+    leave_with(int(asked["parent"]))
+    limit_memory(int(asked["memory_bytes"]))
     out = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no result
     try:
@@ -71,7 +68,7 @@ def main() -> None:
     except MemoryError:
         result = {"status": "memory", "reason": memory_reason(int(asked["memory_bytes"]))}
     result["cpu_s"] = time.process_time()
-    result["memory_bytes"] = _peak_memory_bytes()
+    result["memory_bytes"] = peak_memory_bytes()
     out.write(json.dumps(result) + "\n")
     out.flush()
 
@@ -112,46 +109,3 @@ def compiled(row: Row) -> dict[str, Any]:
         "chosen_solver": summary.get("chosen_solver") or summary["solver"],
         "chosen_schedule": summary.get("schedule"),
     }
-
-
-def memory_reason(memory_bytes: int) -> str:
-    """Why a row has no plan where its process ran out of memory."""
-    from ullage.compiler.common.units import format_size
-
-    return f"the process had {format_size(memory_bytes)} and needed more"
-
-
-def _limit(memory_bytes: int) -> None:
-    """Limit the address space of this process, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    with suppress(ValueError, OSError):  # a limit below that is set already holds
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-
-
-def _peak_memory_bytes() -> int | None:
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _leave_with(parent: int) -> None:
-    """Leave when the parent is gone: nobody waits for the result."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(ORPHAN_S)
-        os._exit(1)
-
-    if hasattr(os, "getppid") and os.getppid() == parent:
-        threading.Thread(target=watch, daemon=True).start()
-
-
-def environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a row's process: one thread in each library."""
-    return {**variables, **dict.fromkeys(THREADS, "1")}

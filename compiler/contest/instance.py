@@ -286,4 +286,3 @@ def _check_shapes(instance: Instance, operator: int, where: str) -> None:
             f"{where}: operator {operator} is a {MATMUL} of tensors (rows x columns) "
             f"{shapes_text}, which do not fit"
         )
-

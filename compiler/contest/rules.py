@@ -28,6 +28,8 @@ from ullage.compiler.contest.solution import Subgraph
 # Steps of one subgraph that are visited at most.
 MAX_STEPS = 4_000_000
 
+_Integers = NDArray[np.int64]
+
 # Shapes of the parts of operands that are held: rows and columns, each the tile's, the whole
 # depth, or a step of the depth.
 _TILE, _DEPTH, _STEP = "tile", "depth", "step"
@@ -221,7 +223,8 @@ class _Part:
                 if not any(producer in solution[n].operators for n in runs_in[reader]):
                     self._refuse(
                         "recomputation",
-                        f"tensor {tensor} never leaves it, and operator {reader} reads it elsewhere",
+                        f"tensor {tensor} never leaves it, and operator {reader} reads it "
+                        "elsewhere",
                     )
 
     def check_strict(self) -> None:
@@ -356,13 +359,16 @@ class _Part:
         for load in loads:
             by_tensor.setdefault(load.tensor, []).append(load)
         for of_tensor in by_tensor.values():
-            places, sizes, needs = [], [], []
+            places: list[_Integers] = []
+            sizes: list[_Integers] = []
+            needs: list[NDArray[np.bool_]] = []
             for load in of_tensor:
                 cut = self._cut_of(load, depth, step, steps)
                 whole = self._i.depth(load.operator)
-                rows = {_TILE: size["rows"], _DEPTH: whole, _STEP: cut}[load.rows]
-                columns = {_TILE: size["columns"], _DEPTH: whole, _STEP: cut}[load.columns]
-                sizes.append(np.broadcast_to(np.asarray(rows * columns), step.shape))
+                lengths = {_DEPTH: whole + 0 * step, _STEP: cut}
+                rows = lengths.get(load.rows, size["rows"])
+                columns = lengths.get(load.columns, size["columns"])
+                sizes.append(rows * columns)
                 is_cut = _STEP in (load.rows, load.columns)
                 # where the part lies: row, column and step of it, 0 where that makes no difference
                 places.append(
@@ -388,18 +394,14 @@ class _Part:
             self._refuse("traversal", f"the order of tiles is none of the {count} tiles")
         return tiles
 
-    def _cut_of(
-        self, load: _Load, depth: int, step: NDArray[np.int64], steps: int
-    ) -> NDArray[np.int64] | int:
+    def _cut_of(self, load: _Load, depth: int, step: _Integers, steps: int) -> _Integers:
         """The depth of each step, for the operator that reads an operand."""
-        if load.operator in self._heads or load.operator in self._tails:
-            whole = self._cut
-        elif load.operator in self._middles:
+        if self._feeds.get(load.operator) or self._fed.get(load.operator):
             whole = self._cut
         else:
             whole = self._i.depth(load.operator) if load.operator in self._matmuls else 0
             if steps == 1:
-                return whole
+                return whole + 0 * step
         return np.minimum(depth, whole - step * depth)
 
     def _computing(self, depth: int, step: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -407,12 +409,12 @@ class _Part:
         costs = self._i.base_costs
         pointwise = sum(costs[o] for o in self._operators if not self._i.is_matmul[o])
         matmul = sum(costs[o] for o in self._matmuls)
-        busy = (step == 0) * float(pointwise)
-        if not self._matmuls:
-            return busy
-        if step.max() == 0:
-            return busy + matmul
-        return busy + matmul * np.minimum(depth, self._cut - step * depth) / self._cut
+        busy: NDArray[np.float64] = (step == 0) * float(pointwise)
+        if self._matmuls and step.max() == 0:
+            busy += matmul
+        elif self._matmuls:
+            busy += matmul * np.minimum(depth, self._cut - step * depth) / self._cut
+        return busy
 
 
 def _loaded(

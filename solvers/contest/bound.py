@@ -1,9 +1,10 @@
 """Lower bounds of the cost of any solution: all computing, or all transfers that must be.
 
 A tile belongs to outputs that leave a subgraph, and each operator of it works for each tile. An
-operator's result stays inside, if it does, because operators behind it read it there; so the outputs
-whose tiles are counted are its own or those of operators behind it. The smallest of these bounds
-its work, and what it loads of the graph's inputs, from below. Outputs of the graph are stored once.
+operator's result stays inside, if it does, because operators behind it read it there; so the
+outputs whose tiles are counted are its own or those of operators behind it. The smallest of these
+bounds from below what it computes, and what it loads of the graph's inputs. Outputs of the graph
+are stored once.
 """
 
 import math
@@ -40,7 +41,7 @@ def lower_bound(instance: Instance) -> Bound:
         instance: the instance.
     """
     least = _least_outputs(instance)
-    compute = sum(cost * small.tiles for cost, small in zip(instance.base_costs, least, strict=True))
+    compute = sum(_work(instance, least))
     moved = 0
     for tensor, readers in enumerate(instance.readers):
         if instance.producer[tensor] < 0 and readers:
@@ -49,6 +50,20 @@ def lower_bound(instance: Instance) -> Bound:
             moved += instance.widths[tensor] * instance.heights[tensor]
     traffic = moved / instance.bandwidth
     return Bound(compute, "compute") if compute >= traffic else Bound(traffic, "traffic")
+
+
+def least_work(instance: Instance) -> tuple[float, ...]:
+    """For each operator the least time that it computes, whenever it runs.
+
+    Args:
+        instance: the instance.
+    """
+    return _work(instance, _least_outputs(instance))
+
+
+def _work(instance: Instance, least: list[_Least]) -> tuple[float, ...]:
+    costs = zip(instance.base_costs, least, strict=True)
+    return tuple(cost * small.tiles for cost, small in costs)
 
 
 def _least_outputs(instance: Instance) -> list[_Least]:

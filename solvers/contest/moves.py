@@ -108,7 +108,9 @@ class Moves:
         place = self._random.randrange(len(sequence))
         operator = sequence[place]
         if sequence.count(operator) > 1:
-            return [*sequence[:place], *sequence[place + 1 :]]
+            fewer = [*sequence[:place], *sequence[place + 1 :]]
+            readers = [n for n, o in enumerate(fewer) if operator in self.producers[o]]
+            return fewer if min(readers, default=len(fewer)) > fewer.index(operator) else None
         needed = sorted(self.producers[operator])
         if not needed:
             return None

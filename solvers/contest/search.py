@@ -9,7 +9,7 @@ the best of its order with subgraphs up to a length, so the annealing walks over
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -18,12 +18,25 @@ from ullage.compiler.contest.instance import Instance
 from ullage.compiler.contest.solution import Subgraph
 from ullage.solvers.contest.bound import Bound, lower_bound
 from ullage.solvers.contest.moves import Moves
-from ullage.solvers.contest.sequence import NONE, Context, Costs, Group, Sequencer, Tensors
+from ullage.solvers.contest.sequence import (
+    NONE,
+    Context,
+    Costs,
+    Group,
+    Sequencer,
+    Tensors,
+    Tilings,
+)
 from ullage.solvers.contest.tiling import snake
 
 # Most operators of a subgraph, one length after the other: each takes several times as long as the
 # one before, and the next is tried where a subgraph is as long as may be.
-LENGTHS = (1, 4, 8, 16, 32, 64)
+LENGTHS = (1, 6, 16, 32, 64)
+# Instances of so few operators are cut into subgraphs of so many in any case, which takes tenths of
+# a second: on a busy machine their time may be over before they are read.
+SURE_OPERATORS, SURE_LENGTH = 24, 16
+# Changes that bring nothing after which an instance of so few operators is given up, for each.
+SMALL_OPERATORS, PATIENCE = 8, 200
 # Operators of the part that is cut anew.
 LEAST_PART, MOST_PART = 4, 18
 # Cost of a subgraph on average that is accepted at the beginning, as a share.
@@ -62,6 +75,7 @@ def search(
     strict: bool = False,
     seed: int = 0,
     most_steps: int | None = None,
+    tilings: Tilings | None = None,
 ) -> Found:
     """The best solution that is found in a time.
 
@@ -71,12 +85,14 @@ def search(
         strict: by the strict reading.
         seed: of the search.
         most_steps: changes that are tried at most; None for no limit.
+        tilings: granularities that another search of the instance has found; more are added.
 
     Raises:
         InfeasibleError: an operator does not fit into fast memory with tiles of any size.
         KeyboardInterrupt: interrupted before a solution was found.
     """
-    state = _Search(instance, deadline, strict=strict, seed=seed)
+    costs = Costs(instance, strict=strict, tilings=tilings)
+    state = _Search(instance, deadline, costs, seed)
     interrupted = False
     try:
         state.begin()
@@ -125,11 +141,11 @@ class _Search:
         steps: changes that were tried.
     """
 
-    def __init__(self, instance: Instance, deadline: float, *, strict: bool, seed: int) -> None:
+    def __init__(self, instance: Instance, deadline: float, costs: Costs, seed: int) -> None:
         self._i, self._deadline = instance, deadline
         self._random = Random(seed)  # noqa: S311 - no secret
         self._moves = Moves(instance, self._random)
-        self._sequencer = Sequencer(Costs(instance, strict=strict))
+        self._sequencer = Sequencer(costs)
         self._facts: dict[tuple[tuple[int, ...], Tensors], tuple[Tensors, Tensors]] = {}
         self._inputs = frozenset(t for t, o in enumerate(instance.producer) if o < 0)
         self._longest = LENGTHS[0]
@@ -146,27 +162,26 @@ class _Search:
 
     def begin(self) -> None:
         """Cut some orders as a whole."""
-        orders = [list(order) for order in _orders(self._i, self._moves)]
         context = Context(self._inputs)
-        for longest in LENGTHS:
-            is_first = longest == LENGTHS[0]
-            if not is_first and self._is_done():
-                return
-            self._longest = longest
-            for order in orders[:1] if is_first else orders:
+        sure = SURE_LENGTH if len(self._i.inputs) <= SURE_OPERATORS else 1
+        for order in _orders(self._i, self._moves):
+            for longest in LENGTHS:
+                is_sure = longest <= sure and order is self._i.order
+                if self.best and self._is_done() and not is_sure:
+                    return
                 cut = self._sequencer.best(
                     order,
                     context,
                     longest,
                     limit=self.best_cost,
-                    is_over=_never if is_first else self._is_done,
+                    is_over=_never if is_sure or not self.best else self._is_done,
                 )
                 if cut is not None:
                     self.best_cost, self.best = cut
-            if self.best and max(len(group.operators) for group in self.best) < longest // 2:
-                return
-            if longest >= len(self._i.inputs):
-                break
+                self._longest = max(self._longest, longest)
+                is_long = max((len(group.operators) for group in self.best), default=longest)
+                if longest >= len(order) or is_long <= longest // 3:
+                    break
         if not self.best:
             raise InfeasibleError(
                 "no order of the operators has a solution: some operator's operands do not fit "
@@ -180,7 +195,11 @@ class _Search:
         groups, cost = list(self.best), self.best_cost
         begun = time.monotonic()
         span = max(self._deadline - begun, 1e-9)
+        is_small = len(self._i.inputs) <= SMALL_OPERATORS
+        last = self.steps  # at which something was improved
         while not self._is_done():
+            if is_small and self.steps - last > PATIENCE * len(self._i.inputs):
+                return
             if most_steps is not None and self.steps >= most_steps:
                 return
             self.steps += 1
@@ -195,6 +214,7 @@ class _Search:
             cost = sum(group.tiling.cost for group in groups)
             if cost < self.best_cost * (1 - 1e-12):
                 self.best, self.best_cost = list(groups), cost
+                last = self.steps
             elif cost > self.best_cost * (1 + LOST):
                 groups, cost = list(self.best), self.best_cost
 

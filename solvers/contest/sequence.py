@@ -13,7 +13,8 @@ from itertools import combinations
 from typing import NamedTuple
 
 from ullage.compiler.contest.instance import Instance
-from ullage.solvers.contest.subgraphs import shape_of
+from ullage.solvers.contest.bound import least_work
+from ullage.solvers.contest.subgraphs import Key, Shape, shape_of
 from ullage.solvers.contest.tiling import Tiling, best_tiling
 
 # Tensors that may be retained or not at one boundary: all subsets are tried of so many.
@@ -21,6 +22,8 @@ MAX_CHOICES = 3
 # Subgraphs whose granularity is remembered.
 MAX_REMEMBERED = 2_000_000
 
+# Granularities of shapes, None where none fits. Both readings of the rules have the same.
+Tilings = dict[Key, Tiling | None]
 Tensors = frozenset[int]
 NONE: Tensors = frozenset()
 
@@ -44,12 +47,13 @@ class Costs:
 
     Attributes:
         instance: the instance.
-        evaluated: subgraphs that were computed.
+        evaluated: granularities that were searched.
     """
 
-    def __init__(self, instance: Instance, *, strict: bool) -> None:
+    def __init__(self, instance: Instance, *, strict: bool, tilings: Tilings | None = None) -> None:
         self.instance, self._strict = instance, strict
         self._known: dict[tuple[tuple[int, ...], Tensors, Tensors], Tiling | None] = {}
+        self._tilings: Tilings = {} if tilings is None else tilings
         self.evaluated = 0
 
     def __call__(
@@ -69,11 +73,18 @@ class Costs:
             pass
         if len(self._known) >= MAX_REMEMBERED:
             self._known.clear()
-        self.evaluated += 1
+            self._tilings.clear()
         shape = shape_of(self.instance, operators, retained, entering, strict=self._strict)
-        tiling = None if shape is None else best_tiling(self.instance, shape)
-        self._known[key] = tiling
+        self._known[key] = tiling = None if shape is None else self._tiling(shape)
         return tiling
+
+    def _tiling(self, shape: Shape) -> Tiling | None:
+        """The best granularity of a shape: many subgraphs of a regular graph have the same."""
+        key = shape.key()
+        if key not in self._tilings:
+            self.evaluated += 1
+            self._tilings[key] = best_tiling(self.instance, shape)
+        return self._tilings[key]
 
 
 @dataclass(frozen=True)
@@ -138,6 +149,8 @@ class Sequencer:
         self.costs = costs
         self._i = costs.instance
         self._rank = {operator: n for n, operator in enumerate(self._i.order)}
+        # A little less than what they compute, for sums in another order.
+        self._work = [work * (1 - 1e-9) for work in least_work(self._i)]
 
     def best(
         self,
@@ -161,15 +174,24 @@ class Sequencer:
         links = _Links(self._i, sequence, context)
         states: list[dict[Tensors, _State]] = [{} for _ in range(count + 1)]
         states[0][context.entering] = _State(0.0, 0, -1, NONE, None)
+        rest = [0.0] * (count + 1)  # the least that is computed from a place on
+        for place in range(count - 1, -1, -1):
+            rest[place] = rest[place + 1] + self._work[sequence[place]]
         for start in range(count):
+            states[start] = {
+                entering: state
+                for entering, state in states[start].items()
+                if state.cost + rest[start] < limit
+            }
             if not states[start]:
                 continue
-            if is_over():
-                return None
             for stop, members in self._windows(sequence, start, longest):
+                if is_over():
+                    return None
                 window = self._window(links, (start, stop), members)
                 if window is not None:
-                    self._advance(states, window, (start, stop), limit)
+                    least = rest[start] - rest[stop]
+                    self._advance(states, window, (start, stop), (least, limit - rest[stop]))
         state = states[count].get(context.leaving)
         if state is None:
             return None
@@ -199,9 +221,7 @@ class Sequencer:
             if len({(widths[t], heights[t]) for t in leaving}) == 1:
                 yield stop, members
 
-    def _window(
-        self, links: "_Links", ends: tuple[int, int], members: set[int]
-    ) -> _Window | None:
+    def _window(self, links: "_Links", ends: tuple[int, int], members: set[int]) -> _Window | None:
         """What a window means for its neighbours; None where it cannot be one."""
         instance, context = self._i, links.context
         start, stop = ends
@@ -252,10 +272,18 @@ class Sequencer:
         states: list[dict[Tensors, _State]],
         window: _Window,
         ends: tuple[int, int],
-        limit: float,
+        costs: tuple[float, float],
     ) -> None:
-        """Extend all states at the start of a window by it."""
+        """Extend all states at the start of a window by it.
+
+        Args:
+            states: for each place and what is retained there.
+            window: the window.
+            ends: its start and its end.
+            costs: the least that it costs, and costs that are of no interest at its end.
+        """
         start, stop = ends
+        least, limit = costs
         after = states[stop]
         subsets: list[tuple[Tensors, int]] | None = None
         for entering, state in states[start].items():
@@ -266,11 +294,13 @@ class Sequencer:
             if subsets is None:
                 subsets = _subsets(window)
             for retained, reach in subsets:
+                known = after.get(retained)
+                if state.cost + least >= (limit if known is None else known.cost):
+                    continue
                 tiling = self.costs(window.operators, retained, entering)
                 if tiling is None:
                     continue
                 cost = state.cost + tiling.cost
-                known = after.get(retained)
                 if cost < limit and (known is None or cost < known.cost):
                     group = Group(window.operators, retained, tiling)
                     after[retained] = _State(cost, reach, start, entering, group)

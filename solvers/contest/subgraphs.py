@@ -18,6 +18,9 @@ from dataclasses import dataclass, field
 
 from ullage.compiler.contest.instance import Instance
 
+# Numbers that say all about a shape.
+Key = tuple[float | None, ...]
+
 # Which part of a tensor an operand is. Two uses of the same part in a row load it once.
 _TILE, _ROWS, _COLUMNS, _FIXED = "tile", "rows", "columns", "fixed"
 # Parts whose place names no step although depth is cut: the strips that feed a chain.
@@ -99,6 +102,19 @@ class Shape:
     whole: Form | None
     cut: Form | None
 
+    def key(self) -> Key:
+        """All numbers of it: shapes with the same have the same granularities and costs."""
+        forms: list[float | None] = []
+        for form in (self.whole, self.cut):
+            if form is None:
+                forms.append(None)
+            else:
+                forms += vars(form.loads).values()
+                forms += vars(form.held).values()
+                forms += (form.width, form.least_width, form.least_height)
+        sides = (self.width, self.height, self.depth)
+        return (*sides, self.pointwise, self.matmul, self.stored, *forms)
+
 
 def shape_of(
     instance: Instance,
@@ -143,7 +159,7 @@ def shape_of(
     fixed = sum(instance.widths[t] * instance.heights[t] for t in entering)
     shape.whole = _whole(instance, chain, uses, len(outer), fixed)
     if chain.may_be_cut:
-        shape.cut = _cut(instance, chain, uses, len(outer), fixed)
+        shape.cut = _cut(chain, uses, len(outer), fixed)
         _need_operands(instance, members, chain, shape.cut)
     return shape
 
@@ -276,14 +292,12 @@ def _whole(
 
 
 def _cut(
-    instance: Instance,
     chain: _Chain,
     uses: dict[int, list[tuple[str, int, bool]]],
     outputs: int,
     fixed: float,
 ) -> Form:
     """The form with several steps per tile."""
-    del instance
     form = Form()
     loads, held = form.loads, form.held
     held.tile, held.fixed = outputs, fixed

@@ -113,7 +113,7 @@ def _best_of_form(
 
 
 def _candidates(instance: Instance, shape: Shape, form: Form, *, is_cut: bool) -> _Sides | None:
-    """Widths, heights and steps that fit: for each width heights near the largest, and vice versa."""
+    """Widths, heights and steps that fit: of each width the largest heights, and vice versa."""
     held = form.held
     least = (max(form.least_width, form.width), form.least_height)
     most = (
@@ -122,16 +122,12 @@ def _candidates(instance: Instance, shape: Shape, form: Form, *, is_cut: bool) -
     )
     if least[0] > min(most[0], instance.native_width) or least[1] > most[1]:
         return None
-    if is_cut:
-        steps = _parts(shape.depth, shape.depth - 1)
-    else:
-        steps = (form.width or max(shape.depth, 1),)
+    steps = _parts(shape.depth, shape.depth - 1) if is_cut else (form.width or max(shape.depth, 1),)
     step = np.array(steps, dtype=np.float64)
-    fixed, per_row, per_column = held.fixed, held.rows, held.columns
-    if is_cut:
-        fixed = fixed + held.step_fixed * step
-        per_row = per_row + held.step_rows * step
-        per_column = per_column + held.step_columns * step
+    cut = step if is_cut else 0 * step
+    fixed = held.fixed + held.step_fixed * cut
+    per_row = held.rows + held.step_rows * cut
+    per_column = held.columns + held.step_columns * cut
     room = instance.capacity - fixed
     found = []
     sides = (shape.width, shape.height)
@@ -143,9 +139,7 @@ def _candidates(instance: Instance, shape: Shape, form: Form, *, is_cut: bool) -
         rest = room - per_side[axis] * given
         largest = np.floor(rest / np.maximum(held.tile * given + per_side[1 - axis], 1))
         largest = np.minimum(largest, most[1 - axis])
-        given, depth, largest = (
-            part.ravel() for part in np.broadcast_arrays(given, step, largest)
-        )
+        given, depth, largest = (part.ravel() for part in np.broadcast_arrays(given, step, largest))
         fits = largest >= least[1 - axis]
         given, depth, largest = given[fits], depth[fits], largest[fits]
         other = sides[1 - axis]
@@ -173,20 +167,18 @@ def _lower_bounds(
     width, height, step = sides
     across, down = np.ceil(shape.width / width), np.ceil(shape.height / height)
     row_sums, column_sums = shape.height * across, shape.width * down
-    moved = (loads.tile + shape.stored) * float(shape.height * shape.width)
-    moved = moved + loads.rows * row_sums + loads.columns * column_sums
+    moved = loads.rows * row_sums + loads.columns * column_sums
+    moved += (loads.tile + shape.stored) * float(shape.height * shape.width)
     moved += loads.fixed * across * down + loads.once
     if is_cut:
         rest = shape.depth - step
         moved += across * down * (step * loads.first_step_fixed + rest * loads.step_fixed)
         moved += row_sums * (step * loads.first_step_rows + rest * loads.step_rows)
         moved += column_sums * (step * loads.first_step_columns + rest * loads.step_columns)
-    by_rows = loads.new_row * shape.height
-    by_rows = by_rows + loads.new_column * np.maximum(
+    by_rows = loads.new_row * shape.height + loads.new_column * np.maximum(
         column_sums - (down - 1) * width, float(shape.width)
     )
-    by_columns = loads.new_column * shape.width
-    by_columns = by_columns + loads.new_row * np.maximum(
+    by_columns = loads.new_column * shape.width + loads.new_row * np.maximum(
         row_sums - (across - 1) * height, float(shape.height)
     )
     moved += np.minimum(by_rows, by_columns)
@@ -232,13 +224,12 @@ def snake_costs(
     return _along((shape.width, w), (shape.height, h), cost)
 
 
-def _whole_tile(
-    shape: Shape, loads: Loads, sides: _Sides, moved: _Side, bandwidth: float
-) -> _Side:
+def _whole_tile(shape: Shape, loads: Loads, sides: _Sides, moved: _Side, bandwidth: float) -> _Side:
     """Times of tiles with one step, of which some loads are known."""
     w, h, _ = sides
     moved = moved + loads.fixed + shape.stored * h * w
-    return np.maximum(shape.pointwise + shape.matmul, moved / bandwidth)
+    found: _Side = np.maximum(shape.pointwise + shape.matmul, moved / bandwidth)
+    return found
 
 
 def _cut_tile(shape: Shape, loads: Loads, sides: _Sides, moved: _Side, bandwidth: float) -> _Side:
@@ -252,12 +243,11 @@ def _cut_tile(shape: Shape, loads: Loads, sides: _Sides, moved: _Side, bandwidth
     first = np.maximum(shape.pointwise + per_depth * k, (moved + k * first_rate) / bandwidth)
     between = k * np.maximum(per_depth, rate / bandwidth)
     end = np.maximum(per_depth * last, (last * rate + shape.stored * h * w) / bandwidth)
-    return first + (steps - 2) * between + end
+    found: _Side = first + (steps - 2) * between + end
+    return found
 
 
-def _along(
-    line: tuple[int, _Side], lines: tuple[int, _Side], cost: Callable[..., _Side]
-) -> _Side:
+def _along(line: tuple[int, _Side], lines: tuple[int, _Side], cost: Callable[..., _Side]) -> _Side:
     """Sums over a snake, which goes along every second line backwards.
 
     Tiles of nine kinds are counted: in the last line or another, the last of a line or another,
@@ -280,7 +270,7 @@ def _along(
     last_is_backward = count % 2 == 0
     last_is_forward = ~last_is_backward
     forward_lines = forward + has_lines  # the first line, too
-    return (
+    found: _Side = (
         cost(a_first, np.where(has_lines, b, b_last), True, True, True)
         + (forward_lines * inner + backward * (per_line - 1)) * cost(a, b, False, True, False)
         + forward_lines * has_more * cost(a_last, b, False, True, False)
@@ -292,6 +282,7 @@ def _along(
         + last_is_forward * has_lines * cost(a_first, b_last, True, False, False)
         + last_is_backward * cost(a_last, b_last, True, False, False)
     )
+    return found
 
 
 def snake(across: int, down: int, *, by_columns: bool) -> tuple[int, ...]:

@@ -159,7 +159,7 @@ def test_fresh_forgets_what_is_there(tmp_path: Path) -> None:
 
 PARENT = """
 import os, subprocess, sys
-inner = "import time; from ullage.compiler.bench.worker import _leave_with as leave; "
+inner = "import time; from ullage.compiler.bench.process import leave_with as leave; "
 inner += f"leave({os.getpid()}); print(0, flush=True); time.sleep(600)"
 child = subprocess.Popen([sys.executable, "-c", inner], stdout=subprocess.PIPE)
 child.stdout.readline()
