@@ -3,10 +3,10 @@
     python benchmarks/mlsys26.py [--instances DIR]   solve them, then write the table
     python benchmarks/mlsys26.py --page              write docs/bench.md from stored results
 
-Runs `ullage bench --suite mlsys26`, which keeps finished instances in build/bench/mlsys26. The published
-costs, of TeamKorea's pattern solver under the full-K reading and rounded down to integers, are those
-of benchmarks/mlsys26_published.json. Writes benchmarks/results/mlsys26.json and .md, and the table
-of docs/bench.md.
+Runs `ullage bench --suite mlsys26`, which keeps finished instances in build/bench/mlsys26. The
+published costs are in benchmarks/mlsys26_published.json: of TeamKorea's pattern solver under the
+full-K reading, rounded down to integers. Writes benchmarks/results/mlsys26.json and .md, and the
+table of docs/bench.md.
 """
 
 import argparse
