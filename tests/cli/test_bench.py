@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from tests.support.cli import Json
+from tests.support.contest import CHAIN, write_instance
 
 
 def test_bench_from_the_command_line(ask: Json, tmp_path: Path) -> None:
@@ -29,3 +30,32 @@ def test_a_suite_without_any_plan_ends_with_its_first_error(ask: Json, tmp_path:
     suite.write_text('[[grids]]\nmodels = ["squeezenet"]\nsolvers = ["nobody"]\n')
     document = ask("bench", "--suite", suite, "-o", tmp_path / "out", code=2)
     assert "nobody" in json.dumps(document)
+
+
+def test_the_contest_from_the_command_line(ask: Json, tmp_path: Path) -> None:
+    write_instance(tmp_path / "in", "1", CHAIN)
+    contest = ("bench", "--suite", "mlsys26", "-o", tmp_path / "out")
+    found = ask(*contest, "--instances", tmp_path / "in")
+    assert (found["suite"], found["computed"], found["interrupted"]) == ("mlsys26", 1, False)
+    assert found["rows"][0]["valid"]
+    assert (tmp_path / "out" / "1.solution.json").is_file()
+    assert "mlsys26" in [row["name"] for row in ask("bench", "--list")["suites"]]
+    for wrong in (
+        [],
+        ["--instances", tmp_path / "no"],
+        ["--instances", tmp_path / "in", "--time-limit", "soon"],
+        ["--instances", tmp_path / "in", "--models", tmp_path],
+        ["--suite", "smoke", "--instances", tmp_path / "in"],
+    ):
+        assert ask(*contest, *wrong, code=2)["error"]["kind"] == "usage"
+
+
+def test_a_contest_without_any_solution_ends_with_its_first_error(
+    ask: Json, tmp_path: Path
+) -> None:
+    contest = ("bench", "--suite", "mlsys26", "-o", tmp_path / "out")
+    write_instance(tmp_path / "in", "1", CHAIN | {"fast_memory_capacity": 2})
+    ask(*contest, "--instances", tmp_path / "in", code=4)
+    write_instance(tmp_path / "in", "1", CHAIN | {"widths": [-1] * 7})
+    error = ask(*contest, "--instances", tmp_path / "in", code=3)["error"]
+    assert "widths holds -1" in error["message"]
