@@ -19,6 +19,8 @@ MATMUL, POINTWISE = "MatMul", "Pointwise"
 # Largest width or height of a tensor, and largest number of anything else in a file: products of
 # two sizes and a cost are exact in 64-bit floats.
 MAX_SIDE, MAX_NUMBER = 2**20, 2**50
+# Largest number of tiles of a tensor: solutions list them.
+MAX_TILES = 1_000_000
 # Largest number of operators, and of tensors.
 MAX_ITEMS = 10_000
 
@@ -252,6 +254,12 @@ def _check_graph(instance: Instance, where: str) -> None:
                     f"{operator}; one may"
                 )
             written[tensor] = operator
+            across = -(-instance.widths[tensor] // instance.native_width)
+            if across * -(-instance.heights[tensor] // instance.native_height) > MAX_TILES:
+                raise ModelError(
+                    f"{where}: tensor {tensor} has more than {MAX_TILES} tiles of the native "
+                    "granularity, and solutions list them all"
+                )
         _check_shapes(instance, operator, where)
     missing = sorted(set(range(len(instance.inputs))) - set(instance.order))
     if missing:

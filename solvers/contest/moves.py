@@ -8,6 +8,8 @@ from ullage.compiler.contest.instance import Instance
 
 # Most operators of a run that is moved or mixed anew.
 LONGEST_RUN = 5
+# Partners of an operator are remembered up to so many: thousands may read one tensor.
+REMEMBERED_PARTNERS = 100
 # Of moves: how many shift a run, bring two operators together, mix a run, or recompute.
 WEIGHTS = (5, 3, 1, 2)
 
@@ -17,6 +19,7 @@ class Moves:
 
     def __init__(self, instance: Instance, random: Random) -> None:
         self._i, self._random = instance, random
+        self._partners: dict[int, tuple[int, ...]] = {}
         self._kinds = (self._shifted, self._gathered, self._mixed, self._recomputed)
 
     def changed(self, sequence: Sequence[int]) -> list[int] | None:
@@ -36,14 +39,16 @@ class Moves:
             frozenset(producer[t] for t in read if producer[t] >= 0) for read in self._i.inputs
         )
 
-    @cached_property
-    def partners(self) -> tuple[tuple[int, ...], ...]:
-        """Operators that read a tensor of each operator, or write one."""
-        found = []
-        for operator, read in enumerate(self._i.inputs):
-            near = {r for t in (*read, *self._i.outputs[operator]) for r in self._i.readers[t]}
-            found.append(tuple(sorted((near | self.producers[operator]) - {operator})))
-        return tuple(found)
+    def partners(self, operator: int) -> tuple[int, ...]:
+        """Operators that read a tensor of an operator, or write one; ascending."""
+        known = self._partners.get(operator)
+        if known is None:
+            tensors = (*self._i.inputs[operator], *self._i.outputs[operator])
+            near = {reader for tensor in tensors for reader in self._i.readers[tensor]}
+            known = tuple(sorted((near | self.producers[operator]) - {operator}))
+            if len(known) <= REMEMBERED_PARTNERS:
+                self._partners[operator] = known
+        return known
 
     def _range(self, sequence: Sequence[int], start: int, stop: int) -> tuple[int, int]:
         """How far a run may begin to the left and end to the right of where it is."""
@@ -78,7 +83,7 @@ class Moves:
 
     def _gathered(self, sequence: Sequence[int]) -> list[int] | None:
         start = self._random.randrange(len(sequence))
-        near = [p for p in self.partners[sequence[start]] if p in sequence]
+        near = [p for p in self.partners(sequence[start]) if p in sequence]
         if not near:
             return None
         other = sequence.index(self._random.choice(near))

@@ -328,7 +328,7 @@ class _Search:
             The solution and the part that both are; None where others in between forbid it.
         """
         operator = self._random.randrange(len(self._i.inputs))
-        partners = self._moves.partners[operator]
+        partners = self._moves.partners(operator)
         if not partners:
             return None
         partner = self._random.choice(partners)

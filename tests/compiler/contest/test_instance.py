@@ -53,6 +53,7 @@ def test_operators_may_stand_in_any_order() -> None:
         ({"slow_memory_bandwidth": 0}, "more than 0"),
         ({"native_granularity": [8]}, "width, height"),
         ({"native_granularity": [0, 8]}, "width, height"),
+        ({"widths": [2**20] * 7, "heights": [2**20] * 7}, "more than 1000000 tiles"),
         ({"inputs": [], "outputs": [], "op_types": [], "base_costs": []}, "no operator"),
     ],
 )

@@ -27,7 +27,9 @@ def test_moves_keep_producers_first() -> None:
 
 
 def test_partners_share_a_tensor() -> None:
-    moves = Moves(random_instance(Random(3), 6), Random(0))
-    for operator, partners in enumerate(moves.partners):
+    instance = random_instance(Random(3), 6)
+    moves = Moves(instance, Random(0))
+    for operator in instance.order:
+        partners = moves.partners(operator)
         assert operator not in partners
-        assert all(operator in moves.partners[partner] for partner in partners)
+        assert all(operator in moves.partners(partner) for partner in partners)
