@@ -3,8 +3,9 @@
 Gaps between uses are closed in the order of what they save per byte and step (Belady's rule, for
 parts of tensors), as far as memory goes. What is not kept is read again, and what some reader lacks
 is written, without delay. A step that would wait for the link uses idle time of the link in earlier
-steps, as far as free memory can take data ahead. In-place results are ignored. Orders are ranked by
-it, never accepted.
+steps, as far as free memory can take data ahead. In-place results are ignored. Where a core loads
+its operands itself (`compute.overlap` below 1), what a step reads or writes at home is added to its
+computing, as if all of that were in place. Orders are ranked by it, never accepted.
 """
 
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ class OrderSurrogate:
         write_s: (K,) seconds of writing it there.
         written: (K,) whether the first of its users writes it.
         kept: (K,) whether it must be at home in the end.
+        exposed: portion of the time at home in which operators cannot compute.
     """
 
     capacity_bytes: int
@@ -50,6 +52,7 @@ class OrderSurrogate:
     write_s: Floats
     written: NDArray[np.bool_]
     kept: NDArray[np.bool_]
+    exposed: float = 0.0
 
     def value(self, order: Sequence[int]) -> float:
         """Seconds of an order; for objectives other than latency, seconds of slow traffic alone."""
@@ -82,6 +85,7 @@ class OrderSurrogate:
         np.add.at(busy, at[heads[self.written]], missing * self.write_s[self.written])
         compute = np.empty(steps)
         compute[place] = self.compute_s
+        compute += self.exposed * busy
         return float(_elapsed(compute, busy, np.maximum(room, 0.0) * self.ahead_s_per_byte))
 
     @cached_property
@@ -133,6 +137,7 @@ def surrogate_of(task: OrderingTask) -> OrderSurrogate:
         write_s=np.array([item.write_s for item in items]),
         written=np.array([item.written for item in items], dtype=np.bool_),
         kept=np.array([item.kept for item in items], dtype=np.bool_),
+        exposed=target.compute.exposed if task.objective == "latency" else 0.0,
     )
 
 

@@ -71,7 +71,7 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
             stored[places[0]] += share * write_s[number]
     per_byte = min(1.0, *(read / size for read, size in zip(read_s, sizes, strict=True)))
     return _elapsed(
-        [float(of.compute_s[i]) for i in order],
+        [float(of.compute_s[i]) + of.exposed * (busy[t] + stored[t]) for t, i in enumerate(order)],
         busy,
         stored,
         [max(0.0, free) * per_byte for free in room],

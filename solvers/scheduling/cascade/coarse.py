@@ -306,6 +306,7 @@ class _Rates:
         in_cost: of a fetch.
         out_cost: of a store.
         fast_cost: of a read and of a write in the fastest tier.
+        fast_s: seconds of a read and of a write there.
     """
 
     read_s: float
@@ -317,6 +318,7 @@ class _Rates:
     in_cost: float
     out_cost: float
     fast_cost: tuple[float, float]
+    fast_s: tuple[float, float]
 
     @classmethod
     def of(cls, target: Target, objective: str) -> "_Rates":
@@ -349,6 +351,7 @@ class _Rates:
             costs[2],
             costs[3],
             fast_cost,
+            (1.0 / fast.read_bytes_per_s, 1.0 / fast.write_bytes_per_s),
         )
 
 
@@ -418,6 +421,10 @@ class _CoarseLp:
         # Blocks, variables, and seconds of the slow port that 1 of the variable takes.
         self.port: tuple[list[int], list[int], list[float]] = ([], [], [])
         self.other_port: tuple[list[int], list[int], list[float]] = ([], [], [])
+        # Of the compute unit, where accesses keep it from computing, and what they take at first.
+        self.unit: tuple[list[int], list[int], list[float]] = ([], [], [])
+        self.exposed = target.compute.exposed if self.is_timed else 0.0
+        self.unit_s = np.zeros(self.blocks)
         slow = target.tiers[1]
         self.tie = TIE_BREAK / max(slow.read_bytes_per_s, slow.write_bytes_per_s)
         self.capacity = float(max(1, target.fastest.capacity_bytes))
@@ -439,6 +446,7 @@ class _CoarseLp:
             share = float(inner.space_bytes[block]) / self.capacity
             self.columns.spans.add([block], [block + 1], [home], -share)
             self._spend(block, home, read * rates.read_s + written * rates.write_s)
+            self._access(block, home, read, written, from_home=True)
 
     def _add(self, segment: CoarseSegment) -> None:
         """Add what a segment can do."""
@@ -450,6 +458,7 @@ class _CoarseLp:
             read, written = use.read_share * size, use.written_share * size
             slow_s = read * rates.read_s + written * rates.write_s
             slow_cost = read * rates.read_cost + written * rates.write_cost
+            self.unit_s[use.block] += self.exposed * slow_s
             self.constant += slow_cost
             self.constant += read * rates.fast_cost[0] + written * rates.fast_cost[1]
             saved = self.tie * (read + written) if self.is_timed else slow_cost
@@ -460,6 +469,7 @@ class _CoarseLp:
                 (*name, "present"), -saved, float(segment.must_be_fastest or self._stays(segment))
             )
             present.append(x)
+            self._access(use.block, x, read, written, from_home=False)
             if not self._is_apart(segment):
                 self.busy_s[use.block] += slow_s
                 self._spend(use.block, x, -slow_s)
@@ -591,6 +601,24 @@ class _CoarseLp:
         variables.append(variable)
         spent.append(seconds)
 
+    def _access(
+        self, block: int, variable: int, read: float, written: float, *, from_home: bool
+    ) -> None:
+        """Let a variable bring accesses of bytes to the fastest tier, or home if they were there.
+
+        What is used up inside a block is counted where it is there (`from_home`); all else at home.
+        """
+        if not self.exposed:
+            return
+        rates = self.rates
+        home_s = read * rates.read_s + written * rates.write_s
+        fast_s = read * rates.fast_s[0] + written * rates.fast_s[1]
+        self.unit_s[block] += self.exposed * fast_s if from_home else 0.0
+        blocks, variables, spent = self.unit
+        blocks.append(block)
+        variables.append(variable)
+        spent.append(self.exposed * (home_s - fast_s if from_home else fast_s - home_s))
+
     def solve(self, budget: Budget, start: NamedBasis | None) -> CoarseValue | None:
         """Solve it; None where it has no solution, or time is over first."""
         program, columns, blocks = self.program, self.columns, self.blocks
@@ -631,18 +659,7 @@ class _CoarseLp:
         )
         elapsed = load[:0]
         if self.is_timed:
-            compute = program.compute_s / unit
-            inner_s = program.inner.read_bytes.sum() * self.rates.read_s
-            inner_s += program.inner.written_bytes.sum() * self.rates.write_s
-            longest = 2.0 * blocks + float(inner_s) / unit  # all of it at home, too
-            elapsed = lp.add_variables(blocks, compute, np.maximum(compute, longest))
-            port = lp.add_rows(blocks, self.busy_s / unit, INFINITY)
-            lp.add_entries(port, elapsed, 1.0)
-            self._enter(lp, port, self.port, unit)
-            if self.other_port[0]:
-                other = lp.add_rows(blocks, 0.0, INFINITY)
-                lp.add_entries(other, elapsed, 1.0)
-                self._enter(lp, other, self.other_port, unit)
+            elapsed = self._elapsed(lp, unit)
         size = over = load[:0]
         if self.limit_s is not None:
             size, over = self._limit(lp, capacity_rows, elapsed, self.limit_s / unit, unit)
@@ -665,6 +682,29 @@ class _CoarseLp:
             value += OVER_PRICE * float(solution.values[over].sum()) * unit / self.limit_s
             value *= self.capacity
         return CoarseValue(float(value), lost, prices, named)
+
+    def _elapsed(self, lp: LinearProgram, unit: float) -> Ints:
+        """The times of all blocks, in units: at least those of computing and of ports."""
+        program, blocks = self.program, self.blocks
+        compute = program.compute_s / unit
+        inner_s = program.inner.read_bytes.sum() * self.rates.read_s
+        inner_s += program.inner.written_bytes.sum() * self.rates.write_s
+        longest = 2.0 * blocks + float(inner_s) / unit  # all of it at home, too
+        if self.exposed:
+            longest = longest + compute + self.unit_s / unit + self.exposed * inner_s / unit
+        elapsed = lp.add_variables(blocks, compute, np.maximum(compute, longest))
+        port = lp.add_rows(blocks, self.busy_s / unit, INFINITY)
+        lp.add_entries(port, elapsed, 1.0)
+        self._enter(lp, port, self.port, unit)
+        if self.other_port[0]:
+            other = lp.add_rows(blocks, 0.0, INFINITY)
+            lp.add_entries(other, elapsed, 1.0)
+            self._enter(lp, other, self.other_port, unit)
+        if self.exposed:
+            busy = lp.add_rows(blocks, compute + self.unit_s / unit, INFINITY)
+            lp.add_entries(busy, elapsed, 1.0)
+            self._enter(lp, busy, self.unit, unit)
+        return elapsed
 
     def _solved(
         self, lp: LinearProgram, left_s: float, start: NamedBasis | None, *, is_mandatory: bool

@@ -24,8 +24,9 @@ Listed = tuple[Ints, Ints, Ints, Ints, Ints, Ints, Ints, Flags]
 Given = tuple[Ints, Ints, Floats, Floats]
 # (result_bytes, compute_s, scratch_bytes): (R,) of results, (N,) and (N,) of operators.
 Figures = tuple[Floats, Floats, Floats]
-# Seconds per byte read and written at home, and bytes of the fastest tier.
-Rates = tuple[float, float, float]
+# Seconds per byte read and written at home, bytes of the fastest tier, and the portion of the time
+# at home in which operators cannot compute.
+Rates = tuple[float, float, float, float]
 
 
 def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
@@ -138,7 +139,7 @@ def _seconds_of(
     order, read_first, read_of, write_first, write_of, producer, _, is_output = listed
     given_first, given_of, given_bytes, given_read_s = given_data
     result_bytes, compute_s, scratch_bytes = figures
-    read_s_per_byte, write_s_per_byte, capacity_bytes = rates
+    read_s_per_byte, write_s_per_byte, capacity_bytes, exposed = rates
     sequence = np.empty(most_times * len(order) + 2, dtype=np.int64)
     steps = _sequence(listed, gone, sequence)
     if steps < 0:
@@ -204,6 +205,7 @@ def _seconds_of(
             stored[placed[begins[item]]] += share * write_s[item]
     for place in range(steps):
         room[place] = max(room[place], 0.0) * ahead
+        compute[place] += exposed * (busy[place] + stored[place])
     return _elapsed(compute, busy, stored, room)
 
 

@@ -42,6 +42,8 @@ class RecomputeSurrogate:
         given_bytes: sizes of what is read and never written.
         given_read_s: seconds of reading each from its home.
         given_reads: for each operator which of these it reads.
+        exposed: portion of the time at home in which operators cannot compute; all of that counts
+            as in place.
     """
 
     facts: RecomputeFacts
@@ -53,6 +55,7 @@ class RecomputeSurrogate:
     given_bytes: Floats
     given_read_s: Floats
     given_reads: tuple[tuple[int, ...], ...]
+    exposed: float = 0.0
 
     def value(self, gone: NDArray[np.uint8]) -> float:
         """Seconds of the schedule that drops results in gaps; of slow traffic alone for others.
@@ -78,7 +81,7 @@ class RecomputeSurrogate:
         )
         given = *_listed(self.given_reads), self.given_bytes, self.given_read_s
         sizes = np.array([result.size_bytes for result in facts.results], dtype=np.float64)
-        rates = self.read_s, self.write_s, float(self.capacity_bytes)
+        rates = self.read_s, self.write_s, float(self.capacity_bytes), self.exposed
         return listed, given, (sizes, self.compute_s, self.scratch_bytes), rates
 
     @cached_property
@@ -141,6 +144,7 @@ def surrogate_of(facts: RecomputeFacts, problem: Problem) -> RecomputeSurrogate:
         given_bytes=np.array(sizes, dtype=np.float64),
         given_read_s=np.array(times, dtype=np.float64),
         given_reads=tuple(given_reads),
+        exposed=target.compute.exposed if problem.objective == "latency" else 0.0,
     )
 
 

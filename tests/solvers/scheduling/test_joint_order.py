@@ -145,6 +145,25 @@ def test_the_surrogate_is_the_lp_where_nothing_overlaps() -> None:
     assert tight.value(order) > surrogate.value(order)
 
 
+def test_the_surrogate_adds_what_the_unit_waits_for() -> None:
+    """Where a core loads its operands itself, no order is rated as if they came for nothing."""
+    build = Builder("chain")
+    build.value("x", 4096, "input")
+    source = "x"
+    for i in range(6):
+        source = build.op([source], [(f"v{i}", 4096)])
+    target = small_target(4096)
+    exposed = replace(target, compute=replace(target.compute, overlap=0.0))
+    setting = setting_of(build.graph([source]), target)
+    beside, added = surrogate_of(setting), surrogate_of(replace(setting, target=exposed))
+    home_s = beside.value(range(6))
+    assert added.exposed == 1.0
+    assert added.value(range(6)) > home_s
+    found = value_of(replace(setting, target=exposed), range(6), home_s * 10)
+    assert found is not None
+    assert added.value(range(6)) == pytest.approx(found.value, rel=0.3)
+
+
 def compiled(graph: Graph, target: Target, order: str, **given: float) -> Compiled:
     limit = given.get("limit")
     options = CompileOptions(order=order, solver="fluid", time_limit_s=limit)

@@ -104,6 +104,25 @@ def test_the_value_is_near_that_of_the_steps(memory_bytes: int, objective: str) 
         )
 
 
+@pytest.mark.parametrize("overlap", [0.0, 0.5])
+@pytest.mark.parametrize("memory_bytes", [2048, 16384])
+def test_the_value_is_near_that_of_the_steps_where_the_unit_loads_its_operands(
+    memory_bytes: int, overlap: float
+) -> None:
+    target = load_target("edge-npu").with_fast_memory(memory_bytes)
+    compute = replace(target.compute, overlap=overlap)
+    target = replace(target, compute=compute, slice_granularity_bytes=0)
+    task = task_of(target)
+    facts = facts_of(task)
+    rng = Random(memory_bytes)
+    for groups in ([Cascade(p, p + 1) for p in range(COUNT)], random_groups(facts, task, rng)):
+        schedule = schedule_of(task, facts, groups)
+        assert schedule is not None
+        assert coarse_of(task, facts, groups) == pytest.approx(
+            value_of_steps(task, schedule), rel=0.04
+        )
+
+
 @pytest.mark.parametrize("memory_bytes", [3072, 4096, 8192])
 def test_the_value_is_near_that_of_the_steps_where_operands_must_fit(memory_bytes: int) -> None:
     target = load_target("edge-npu-spm").with_fast_memory(memory_bytes)

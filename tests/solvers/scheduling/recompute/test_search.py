@@ -107,6 +107,7 @@ def test_the_kernel_does_what_plain_python_does(seed: int) -> None:
     task = replace(task_of(target), graph=graph, order=model_order(graph))
     facts = recompute_facts(graph, task.order, task.aliases)
     surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
+    surrogate = replace(surrogate, exposed=rng.choice((0.0, 0.5, 1.0)))
     for share in (0.0, 0.2, 0.5, 1.0):
         chosen = [gap for gap in facts.gaps if rng.random() < share]
         dropped = [replace(gap, stays=rng.random() < 0.4) for gap in chosen]
