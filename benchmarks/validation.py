@@ -139,6 +139,7 @@ def page(layers: dict[str, list[Layer]], folder: Path) -> str:
     parts += ["### SRAM", SRAM_WORDS, sram_table(folder)]
     parts += ["### DRAM and flash", BYTES_WORDS, vela.bytes_table(folder, [])]
     parts += ["### Latency", LATENCY_WORDS, vela.latency_table(folder, [])]
+    parts += [WAITS_WORDS, vela.waits_table(folder)]
     parts += ["## Microcontrollers", MCU_WORDS, mcu_table(folder)]
     parts += ["## ZigZag", ZIGZAG_WORDS, zigzag.table()]
     parts += ["## Monotonicity", MONOTONIC_WORDS, monotonic.table()]
@@ -260,7 +261,9 @@ with channels padded to 16 in both. Vela also keeps the weights there that the r
 needs, fetched ahead, and slices large ones; here they stream from flash, so that the smallest
 memory has none. The last column is the smallest memory of plans with the weights of each operator
 whole in SRAM. Vela's figure of `kws_int8` is above the first and near the last: two maps take 15.6
-KiB, weights and scales of a 1x1 convolution another 4.5. Four 3x3 convolutions of 64 x 64
+KiB, weights and scales of a 1x1 convolution another 4.5. A target in that mode
+(`--set operand_access=fastest --set weights_in_fastest=true`, `homes.input` and `homes.output` in
+SRAM) is 0.94 of Vela there. Four 3x3 convolutions of 64 x 64
 positions with 16, 17 and 33 channels need 139, 272 and 417 KiB by Vela, and 128, 256 and 384 KiB
 here: two maps of 16, 32 and 48 channels."""
 
@@ -285,6 +288,15 @@ With Ethos-U65, Vela's first operator waits for bursts of the network's input fr
 which plans copy to SRAM in one go: 133,512 of the 200,131 cycles of `vww_96_int8`, 393,928 of the
 906,491 of `mbv1_050_160`. On Ethos-U55 plans of `mbv1_050_160` fetch the large weights at its end
 while operators long before them compute; Vela fetches one operator ahead."""
+
+WAITS_WORDS = """Vela's cycles beyond those of the NPU are waits, which the next table divides.
+The first operation waits for the network's input, which on Ethos-U65 comes from DRAM in bursts, and
+for its own weights; plans bring the input to SRAM once. All others wait for weights, which Vela
+fetches while the operation before computes, and in `resnet50` on Ethos-U65 for feature maps in
+DRAM. That is too late for the large weights at the end of `mbv1_050_160`; plans fetch them during
+many operations before. Plans of `vww_96_int8` on Ethos-U65 take 0.98 of what Vela says without the
+wait of the first operation, those of `mbv1_050_160` 1.01 of what it says without any wait. So no
+fixed time for each operator is missing here."""
 
 MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and of plans by `greedy` on the targets `stm32h7a3`,
 `stm32l4r5` and `stm32u575`: the cycles of `kernel-cycles`, and loading and storing of operands one

@@ -176,6 +176,23 @@ def latency_table(folder: Path, wanted: list[str]) -> str:
     return "\n".join(lines)
 
 
+def waits_table(folder: Path) -> str:
+    """Where Vela's cycles go: NPU, and waits for memories of the first operation and of others."""
+    lines = [
+        "| NPU, network | Vela, cycles | NPU | first operation waits | others wait |",
+        "|---|---|---|---|---|",
+    ]
+    for npu in MODES:
+        for network, rows in by_network(folder / "vela" / f"{npu}_layers.csv").items():
+            total = [float(row["op_cycles"]) for row in rows]
+            busy = [float(row["npu_cycles"]) for row in rows]
+            waits = [whole - own for whole, own in zip(total, busy, strict=True)]
+            shares = [sum(total), sum(busy), waits[0], sum(waits[1:])]
+            cells = [f"{cycles:,.0f} ({cycles / shares[0]:.0%})" for cycles in shares[1:]]
+            lines.append(f"| {npu}, {network} | {shares[0]:,.0f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def planned(
     folder: Path,
     npu: str,
