@@ -30,6 +30,7 @@ from ullage.compiler.ir.target import (
     Target,
     Tier,
 )
+from ullage.compiler.verify.target_form import target_faults
 from ullage.hwmodels.catalog.checks import check_target
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
@@ -44,6 +45,42 @@ def test_solvers_answer_on_extreme_targets(seed: int, objective: str) -> None:
     answers: dict[str, int] = {}
     problem = extreme_problem(seed).minimising(objective)
     assert list(breaches_of(problem, SOLVERS, answers)) == []
+    assert answers
+
+
+def with_requests(target: Target, rng: Random) -> Target:
+    """The same with latencies, bursts and outstanding limits from end to end; itself if none is."""
+    tiers = tuple(
+        replace(
+            tier,
+            latency_s=rng.choice((0.0, 1e-18, 1e-6, 1e9)),
+            burst_bytes=rng.choice((1, 64, LARGEST)),
+            max_outstanding_requests=rng.choice((0, 0, 1, 2**62)),
+        )
+        for tier in target.tiers
+    )
+    links = tuple(
+        replace(link, max_outstanding_transfers=rng.choice((1, 2, LARGEST)))
+        for link in target.links
+    )
+    shares = {"matmul": 1e-6, "other": 1.0}
+    compute = replace(target.compute, bandwidth_efficiency=rng.choice((None, shares)))
+    changed = replace(target, tiers=tiers, links=links, compute=compute)
+    return target if any(target_faults(changed)) else changed
+
+
+@pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
+def test_solvers_answer_on_extreme_latencies_and_bursts(objective: str) -> None:
+    answers: dict[str, int] = {}
+    changed = 0
+    for seed in range(12):
+        problem = extreme_problem(seed).minimising(objective)
+        target = with_requests(problem.target, Random(seed))
+        if target is problem.target:
+            continue
+        changed += 1
+        assert list(breaches_of(problem.on(target), ("greedy", "msa", "fluid"), answers)) == []
+    assert changed > 2
     assert answers
 
 

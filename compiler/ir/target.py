@@ -11,6 +11,7 @@ from math import inf
 from typing import Literal, TypeVar, get_args
 
 from ullage.compiler.common.ranges import (
+    MAX_SECONDS,
     Cells,
     Count,
     Cycles,
@@ -395,7 +396,7 @@ class Target:
         links = tuple(
             replace(
                 link,
-                setup_s=self.start_seconds(link) / link.max_outstanding_transfers,
+                setup_s=min(MAX_SECONDS, self.start_seconds(link) / link.max_outstanding_transfers),
                 max_outstanding_transfers=1,
             )
             for link in self.links
