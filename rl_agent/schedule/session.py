@@ -27,7 +27,7 @@ from ullage.rl_agent.training.log import open_tensorboard
 from ullage.rl_agent.training.session import MEMORY_SHARES, Session, old_lines
 
 # Generations of a session with neither `steps` nor a time limit.
-DEFAULT_STEPS = 150
+DEFAULT_STEPS = 79
 # Seconds between two checkpoints.
 SAVE_EVERY_S = 10.0
 # Share of a time limit after which no more synthetic exercises are read, if a batch is there.

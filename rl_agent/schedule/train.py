@@ -47,20 +47,18 @@ class ScheduleTrainOptions:
         rate: step size of Adam in the beginning.
         half_rate: generations until it is half of that; it falls as 1 / (1 + generation / this).
         decay: share of a weight that a step of size 1 takes away.
-        caution: what a loss against the dynamic program counts, beside 1 for a gain.
         families: families of synthetic networks.
     """
 
     seed: int = 0
     pool_seed: int = 0
-    exercises: int = 128
+    exercises: int = 64
     batch: int = 16
     pairs: int = 3
     sigma: float = 0.1
     rate: float = 0.03
-    half_rate: int = 80
+    half_rate: int = 150
     decay: float = 0.02
-    caution: float = 2.0
     families: tuple[str, ...] = TRAINED
 
 
@@ -166,16 +164,10 @@ def merge(training: ScheduleTraining, results: Iterable[ScheduleItemResult]) -> 
     gradient = np.zeros(WEIGHTS)
     for result in ordered:
         noise = noise_of(options.seed, training.generation, result.place, (options.pairs, WEIGHTS))
-        plus, minus = (_weighed(logs, options.caution) for logs in (result.plus, result.minus))
-        scale = max(float(np.std([*plus, *minus])), MIN_SCALE)
-        gradient += (plus - minus) @ noise / (2 * scale * options.pairs)
+        scale = max(float(np.std([*result.plus, *result.minus])), MIN_SCALE)
+        gradient += (result.plus - result.minus) @ noise / (2 * scale * options.pairs)
     reward = -float(np.mean([result.centre for result in ordered]))
     return _adam_step(training, gradient / len(ordered), reward)
-
-
-def _weighed(logs: Floats, caution: float) -> Floats:
-    """Logarithms of ratios, of which those above 0 are losses."""
-    return np.where(logs > 0, caution * logs, logs)
 
 
 def _adam_step(training: ScheduleTraining, gradient: Floats, reward: float) -> ScheduleTraining:
