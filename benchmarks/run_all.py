@@ -64,7 +64,10 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "rl_speed": (["rl_speed.py"], ["rl_speed"]),
     "rl_players": (["rl_players.py"], ["rl_players", "rl_one_decode"]),
     "rl_exact": (["rl_exact.py"], ["rl_exact"]),
-    "schedule_game": (["schedule_game.py"], ["schedule_game_decode", "schedule_game_search"]),
+    "schedule_game": (
+        ["schedule_game.py"],
+        ["schedule_game_decode", "schedule_game_models", "schedule_game_search"],
+    ),
     "rl_train": (["rl_train.py", "--measure-only"], ["rl_seeds"]),
     "game_addresses": (["game_addresses.py"], ["game_addresses"]),
     "cosma": (["cosma.py"], ["cosma"]),

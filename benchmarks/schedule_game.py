@@ -11,7 +11,7 @@ are written after every row.
 
 Run: python benchmarks/schedule_game.py [--checkpoint FILE] [--programs N] [--searched N]
 [--values N,N] [--models NAME,NAME] [--sizes KIB,KIB] [--model-values N,N] [--seeds N]
-[--part decode|search]
+[--part decode|models|search]
 """
 
 import argparse
@@ -25,7 +25,7 @@ from cascade_tasks import imported_models, task_of
 from common import write_table
 
 from ullage.hwmodels.catalog.registry import load_target
-from ullage.rl_agent.schedule.agent import agent_schedule
+from ullage.rl_agent.schedule.agent import agent_schedule, decoded
 from ullage.rl_agent.schedule.exercises import (
     Exercise,
     load_exercise,
@@ -65,13 +65,15 @@ def main() -> None:
     parser.add_argument("--sizes", default="64,256")
     parser.add_argument("--model-values", default="16,64")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--part", choices=("decode", "search"))
+    parser.add_argument("--part", choices=("decode", "models", "search"))
     parser.add_argument("--name", default="schedule_game")
     given = parser.parse_args()
     network = network_in(given.checkpoint)
-    if given.part != "search":
+    if given.part in (None, "decode"):
         one_decode(network, given.programs, given.name)
-    if given.part != "decode":
+    if given.part in (None, "models"):
+        of_models(network, given)
+    if given.part in (None, "search"):
         time.monotonic = time.process_time  # what else runs on the machine changes no value
         searches(network, given)
 
@@ -112,6 +114,32 @@ def one_decode(network: ScheduleNetwork, count: int, name: str) -> None:
             ),
             rows,
         )
+
+
+def of_models(network: ScheduleNetwork, given: argparse.Namespace) -> None:
+    """The table of one decode each of public models, on the finer axis of time."""
+    rows = []
+    for name, graph in imported_models(None, given.models, 300):
+        for size in given.sizes.split(","):
+            target = load_target("edge-npu").with_fast_memory(int(size) * 1024)
+            task = task_of(graph, target, Budget())
+            instance = instance_of(task)
+            judge = Judge(task, instance.facts)
+            start = judge.value(instance.chain.best(0, instance.operators), fine=True)
+            if start is None:
+                print(f"{name} at {size} KiB: the dynamic program's schedule has too many parts")
+                continue
+            valued = judge.value(decoded(instance, network), fine=True)
+            ratio = "too many parts" if valued is None else f"{valued.value / start.value:.4f}"
+            rows.append([name, f"{size} KiB", f"{start.value * 1e3:.4f}", ratio])
+            print(rows[-1], flush=True)
+            write_table(
+                f"{given.name}_models",
+                "Value of one decode over that of the dynamic program's schedule, by the LP, of "
+                "models that no training saw (edge-npu, int8)",
+                ("model", "memory", "dynamic program, ms", "trained"),
+                rows,
+            )
 
 
 def _told(logs: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> list[str]:
