@@ -25,7 +25,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier import relaxation
 from ullage.solvers.fluid.two_tier.time_axis import TimeAxis, time_axis
-from ullage.solvers.paths.home_plan import home_assignment
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.state.segments import Segment, segments_of
 
 NAME = "lp_time"

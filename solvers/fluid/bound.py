@@ -12,8 +12,8 @@ from ullage.solvers.fluid.multi_tier.solver import bound_of_tiers
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import relax
 from ullage.solvers.interface import SPILLING_OBJECTIVES
-from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.state.segments import segments_of, uses_are_whole
 
 # Share of the time for the program between home and the fastest tier, where there are more tiers.

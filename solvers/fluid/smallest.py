@@ -28,7 +28,7 @@ from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.builder import TIE_BREAK
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, optimum, relax
 from ullage.solvers.interface import Solution
-from ullage.solvers.paths.home_plan import home_assignment
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.state.segments import segments_of
 
 # Relative difference of two sizes at which halving ends.

@@ -33,8 +33,8 @@ from ullage.solvers.fluid.two_tier.whole_transfers import (
 )
 from ullage.solvers.interface import ShadowPrice, Solution, Solver
 from ullage.solvers.paths.greedy import brings_operands
-from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import segments_of
 

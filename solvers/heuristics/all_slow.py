@@ -4,9 +4,8 @@ from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import NoOptions
-from ullage.solvers.paths.home_plan import home_assignment
 from ullage.solvers.paths.network import needs_detour
-from ullage.solvers.paths.streaming import streaming_assignment
+from ullage.solvers.paths.streaming import home_assignment, streaming_assignment
 
 
 def solve(problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:

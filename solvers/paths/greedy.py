@@ -197,12 +197,12 @@ def _descent(
     # What small tiers keep from the start leaves no room to fetch the rest in time.
     slicer.carries = tiered.uncapacitated
     streamed = {index: list(items) for index, items in slicer.items.items()}
-    found = improved(tiered, slicer, order, start, is_over)
+    found = improved(tiered, slicer, order, start, budget)
     if not problem.steady_state:
         return found
     slicer.carries = ALL_TIERS
     if not is_over():
-        found = improved(tiered, slicer, order, found, is_over)
+        found = improved(tiered, slicer, order, found, budget)
     capacity_bytes = problem.target.fastest.capacity_bytes
     for share in FREE_SHARES:
         if is_over():
@@ -212,9 +212,9 @@ def _descent(
         if kept is None:
             break
         slicer.carries = tiered.uncapacitated
-        kept = improved(tiered, slicer, order, kept, is_over)
+        kept = improved(tiered, slicer, order, kept, budget)
         slicer.carries = ALL_TIERS
-        found = min(found, improved(tiered, slicer, order, kept, is_over), key=value_of)
+        found = min(found, improved(tiered, slicer, order, kept, budget), key=value_of)
     return found
 
 

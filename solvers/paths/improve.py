@@ -1,18 +1,22 @@
 """A plan of slices made better: on better paths, in fewer transfers, with addresses for all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.hwmodels.cost import value_of
+from ullage.solvers.budget import Budget
+from ullage.solvers.paths.arrivals import move_in_idle_time, move_in_order_of_need
 from ullage.solvers.paths.joining import join_transfers
 from ullage.solvers.paths.plan import NoAddress, Unplaced
 from ullage.solvers.paths.polish import polish
 from ullage.solvers.paths.setting import TieredProblem
-from ullage.solvers.paths.slices import Slicer
+from ullage.solvers.paths.slices import Slice, Slicer
 from ullage.solvers.paths.streaming import assignment_of
 
 # How often addresses are looked for after slices moved to better paths.
 POLISHES = 4
+# Share of the time left that spreading transfers over steps may take.
+LP_SHARE = 0.3
 
 
 def keep_free(slicer: Slicer, residency: Unplaced, times: int) -> None:
@@ -27,13 +31,13 @@ def improved(
     slicer: Slicer,
     order: Sequence[int],
     plan: Assignment,
-    is_over: Callable[[], bool],
+    budget: Budget,
 ) -> Assignment:
     """The plan with its slices on better paths, where these have addresses."""
-    start = {index: list(items) for index, items in slicer.items.items()}
-    best = _joined(tiered, slicer, plan, is_over)
+    start = _copied(slicer)
+    best = _joined(tiered, slicer, plan, budget)
     for attempt in range(1, POLISHES + 1):
-        if polish(tiered.network, slicer, order, is_over) <= 0:
+        if polish(tiered.network, slicer, order, budget.is_over) <= 0:
             break
         try:
             assignment = assignment_of(tiered, slicer)
@@ -43,22 +47,37 @@ def improved(
             slicer.place(start)
             continue
         # Slices that moved together shared a set-up, which the search does not know.
-        return min(best, _joined(tiered, slicer, assignment, is_over), key=value_of)
+        return min(best, _joined(tiered, slicer, assignment, budget), key=value_of)
     return best
 
 
-def _joined(
-    tiered: TieredProblem, slicer: Slicer, plan: Assignment, is_over: Callable[[], bool]
-) -> Assignment:
+def _joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment, budget: Budget) -> Assignment:
     """The plan with fewer transfers where that makes it faster; the slices stay as they are."""
     if not (tiered.network.is_timed and tiered.network.setups_s.any()):
         return plan
-    known = {index: list(items) for index, items in slicer.items.items()}
-    joined = plan
-    if join_transfers(tiered.network, slicer, is_over):
-        try:
-            joined = assignment_of(tiered, slicer)
-        except NoAddress:  # longer residencies fit by their sum, but not side by side
-            joined = plan
-        slicer.place(known)
-    return min(plan, joined, key=value_of)
+    known = _copied(slicer)
+    best = plan
+    for in_order in (False, True):
+        if in_order and not move_in_order_of_need(tiered.network, slicer, budget.is_over):
+            break
+        joined = join_transfers(tiered.network, slicer, budget.is_over)
+        if not (joined or in_order):  # what leaves home beside a neighbour may stay so
+            known = _copied(slicer)
+        best = min(best, _placed(tiered, slicer, best), key=value_of)
+        if move_in_idle_time(tiered.network, slicer, LP_SHARE * budget.remaining_s()):
+            best = min(best, _placed(tiered, slicer, best), key=value_of)
+    slicer.place(known)
+    return best
+
+
+def _copied(slicer: Slicer) -> dict[int, list[Slice]]:
+    """The slices as they are."""
+    return {index: list(items) for index, items in slicer.items.items()}
+
+
+def _placed(tiered: TieredProblem, slicer: Slicer, other: Assignment) -> Assignment:
+    """The plan of the slices as they are; another one where they fit by their sum only."""
+    try:
+        return assignment_of(tiered, slicer)
+    except NoAddress:
+        return other

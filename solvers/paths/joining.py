@@ -15,7 +15,7 @@ Slices that must stay two may still leave home together, in the steps of one of 
 apart: that is one transfer on the first link, and one set-up.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,7 +45,7 @@ def join_transfers(
     """
     if is_over():
         return 0
-    busy_s = _busy_seconds(network, slicer)
+    busy_s = busy_seconds(network, slicer.items, slicer.live_ranges)
     joined = 0
     for index, items in slicer.items.items():
         live_range = slicer.live_ranges[index]
@@ -163,11 +163,21 @@ def _first_moves(rows: Ints) -> list[int]:
     return [at for at, source in enumerate(rows[:, SOURCE].tolist()) if source in home]
 
 
-def _busy_seconds(network: TierNetwork, slicer: Slicer) -> Floats:
-    """(R, T) seconds that ports, links and the unit are busy in each step."""
+def busy_seconds(
+    network: TierNetwork,
+    slices: Mapping[int, Sequence[Slice]],
+    live_ranges: Sequence[LiveRange | None],
+) -> Floats:
+    """(R, T) seconds that ports, links and the unit are busy in each step.
+
+    Args:
+        network: the network.
+        slices: of each segment, in byte order.
+        live_ranges: of the segments.
+    """
     busy_s = network.idle_table()
-    for index, items in slicer.items.items():
-        live_range = slicer.live_ranges[index]
+    for index, items in slices.items():
+        live_range = live_ranges[index]
         assert live_range is not None  # noqa: S101 - only segments with a live range have slices
         for item in items:
             still = item.path.residencies.copy()
@@ -181,7 +191,7 @@ def _busy_seconds(network: TierNetwork, slicer: Slicer) -> Floats:
 
 def _charge(network: TierNetwork, busy_s: Floats, items: Sequence[Slice], sign: float) -> None:
     """Add the seconds of a segment's transfers, or take them away (sign -1)."""
-    for (resource, step), seconds in _transfer_seconds(network, items).items():
+    for (resource, step), seconds in transfer_seconds(network, items).items():
         busy_s[resource, step] += sign * seconds
 
 
@@ -189,8 +199,8 @@ def _added_s(
     network: TierNetwork, busy_s: Floats, before: Sequence[Slice], after: Sequence[Slice]
 ) -> float:
     """Seconds by which the plan grows where a segment's slices are others; objective time."""
-    changes = _transfer_seconds(network, after)
-    for cell, seconds in _transfer_seconds(network, before).items():
+    changes = transfer_seconds(network, after)
+    for cell, seconds in transfer_seconds(network, before).items():
         changes[cell] = changes.get(cell, 0.0) - seconds
     steps = sorted({step for _, step in changes})
     at = {step: i for i, step in enumerate(steps)}
@@ -202,7 +212,7 @@ def _added_s(
     return float(np.maximum(there.max(axis=0), compute_s).sum() - was)
 
 
-def _transfer_seconds(network: TierNetwork, items: Sequence[Slice]) -> dict[tuple[int, int], float]:
+def transfer_seconds(network: TierNetwork, items: Sequence[Slice]) -> dict[tuple[int, int], float]:
     """(port or link, step) -> seconds of the transfers of a segment's slices.
 
     As in a plan, neighbours that move in the same steps over the same link are one transfer, which

@@ -243,7 +243,7 @@ def shifted(
         if len(moved) >= most:
             break
         origin = _source_of(rows, source, start)
-        used = _first_need(live_range, path, rows, at)
+        used = first_need(live_range, path, rows, at)
         low, high = rows[origin][READY], used
         written = live_range.steps[live_range.writes & (live_range.steps < start)]
         low = max(low, _gone_before(rows, at), int(written[-1]) + 1 if len(written) else 0)
@@ -290,7 +290,7 @@ def _gone_before(rows: list[list[int]], at: int) -> int:
     return max((r[END] for r in rows if r[0] == tier and r[END] <= start), default=0)
 
 
-def _first_need(live_range: LiveRange, path: Path, rows: list[list[int]], at: int) -> int:
+def first_need(live_range: LiveRange, path: Path, rows: list[list[int]], at: int) -> int:
     """First step at which a residency is used: by an operator, as a source, or at the end."""
     tier, _, ready, end, _ = rows[at]
     need = max(end, live_range.end)

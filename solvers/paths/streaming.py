@@ -18,6 +18,10 @@ from ullage.solvers.paths.slices import (
     part_of,
     streaming_prices,
 )
+from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.place import place_residencies
+from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import segments_of
 
 # Number of pages at most that a tier is cut into.
 PAGES = 65536
@@ -25,6 +29,21 @@ PAGES = 65536
 FEWEST_PAGES = 64
 # More pages than any tier has: none is cut.
 NO_PAGES = 1 << 62
+
+
+def home_assignment(problem: Problem) -> Assignment:
+    """The assignment that keeps nothing; data moves between home and the fastest tier only.
+
+    Solvers compare with it, and fall back on it.
+
+    Raises:
+        InfeasibleError: an operator's mandatory operands do not fit.
+    """
+    state = ResidencyState(problem, segments_of(problem))
+    place_residencies(state)
+    return assemble(
+        problem, state.segments, [residency for _, _, residency in state.all_residencies()]
+    )
 
 
 def streaming_assignment(problem: Problem) -> Assignment:

@@ -256,7 +256,9 @@ def _place_one_by_one(state: ResidencyState, workspace: int) -> int:
         target.fastest.capacity_bytes - workspace, target.fastest.alignment_bytes
     )
     listed = state.all_residencies()
+    tops = state.unpadded_tops()
     needed = [item for item in listed if not may_drop(state, *item)]
+    needed.sort(key=lambda item: (item[2].segment, item[0]) in tops)  # what lies on top is last
     wanted = [item for item in listed if may_drop(state, *item)]
     wanted.sort(key=lambda item: (-worth_of(state, *item), item[2].segment, item[0]))
     dropped = 0

@@ -15,7 +15,7 @@ Accesses outside all spans go to the home tier. Addresses come later (`place`); 
 live bytes counts.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import BusyTime, byte_price
-from ullage.solvers.state.infeasibility import step_refusal
+from ullage.solvers.state.infeasibility import padding_on_top, step_refusal
 from ullage.solvers.state.required import arrivals_of, resident_residency, single_residency
 from ullage.solvers.state.segments import Segment
 from ullage.solvers.state.span_lookup import SpanLookup, UseSpan
@@ -210,12 +210,38 @@ class ResidencyState:
             elif segment.must_be_fastest:
                 for position in range(len(segment.accesses)):
                     self.add_single(index, position)
-        step = int(self.load_bytes.argmax()) if self.steps else 0
-        if self.steps and int(self.load_bytes[step]) > self.target.fastest.capacity_bytes:
-            here = [s.segment for _, _, s in self.all_residencies() if s.start <= step < s.end]
-            present = [self.segments[index] for index in dict.fromkeys(here)]
+        for step, here in self._above_capacity():
+            present = [
+                self.segments[index] for index in dict.fromkeys(r.segment for _, _, r in here)
+            ]
             needed = int(self.load_bytes[step])
-            raise step_refusal(self.problem, step, needed, present)
+            if needed - self._padding_on_top(present) > self.target.fastest.capacity_bytes:
+                raise step_refusal(self.problem, step, needed, present)
+
+    def _above_capacity(self) -> Iterator[tuple[int, list[tuple[int, int, SegmentResidency]]]]:
+        """Steps whose aligned load is above the capacity, the fullest first; and what is there."""
+        above = np.flatnonzero(self.load_bytes > self.target.fastest.capacity_bytes)
+        for step in above[np.argsort(-self.load_bytes[above], kind="stable")].tolist():
+            yield step, [s for s in self.all_residencies() if s[2].start <= step < s[2].end]
+
+    def _padding_on_top(self, present: Iterable[Segment]) -> int:
+        """Bytes that the load counts and that one of some segments can do without: the last one."""
+        unit = self.target.fastest.alignment_bytes
+        return padding_on_top((segment.size_bytes for segment in present), unit)
+
+    def unpadded_tops(self) -> set[tuple[int, int]]:
+        """(segment, first access) of residencies that lie on top where space for padding lacks.
+
+        A step may hold a little more than the capacity, counted in whole alignments: the padding
+        behind the topmost segment is no part of the memory. Of each such step the residency with
+        the most padding.
+        """
+        unit = self.target.fastest.alignment_bytes
+        tops: set[tuple[int, int]] = set()
+        for _, here in self._above_capacity():
+            first, _, top = max(here, key=lambda s: -self.segments[s[2].segment].size_bytes % unit)
+            tops.add((top.segment, first))
+        return tops
 
     def add_single(self, index: int, position: int) -> None:
         """The residency that an operator cannot do without, for one access."""

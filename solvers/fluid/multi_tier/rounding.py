@@ -55,7 +55,7 @@ def sliced(
             slicer.take(requests, order, prices, budget.is_over)
         try:
             plan = assignment_of(tiered, slicer)
-            return improved(tiered, slicer, order, plan, budget.is_over)
+            return improved(tiered, slicer, order, plan, budget)
         except NoAddress as refused:
             if budget.is_over():
                 break

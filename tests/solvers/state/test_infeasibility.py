@@ -1,5 +1,6 @@
 """Refusals carry figures and remedies."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,12 @@ from tests.support.cases import (
 from tests.support.solving import Asked, solve_with
 from tests.support.targets import Op, make_problem
 from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.ir.graph import Kind
+from ullage.compiler.lowering.from_lists import Op as ListedOp
+from ullage.compiler.lowering.from_lists import Tensor, problem_from_lists
+
+# Of x, w, y, v, z: x and w make y, y and v make z.
+KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "weight", "output")
 
 
 def test_a_tiny_memory_is_refused_with_figures() -> None:
@@ -79,6 +86,37 @@ def test_smaller_data_are_offered_as_far_as_they_help() -> None:
     for dtype in ("int8", "int16", "int32"):  # --dtype is for floats
         assert "--dtype int8" not in refused(2048, 1024, dtype).details["remedies"]
     assert "alone still takes" in refused(2048, 1024, "float16").message
+
+
+def test_padding_behind_the_topmost_operand_needs_no_memory() -> None:
+    chance = random.Random(5)
+    for _ in range(3):
+        sizes = dict(zip("xwyvz", (chance.randint(1, 300) for _ in range(5)), strict=True))
+        least = max(
+            sum(-(-sizes[name] // 16) * 16 for name in names)
+            - max(-sizes[name] % 16 for name in names)
+            for names in ("xwy", "yvz")
+        )
+        for split in (True, False):
+            target = target_of(
+                least, operand_access="fastest", weights_in_fastest=True, split_operands=split
+            )
+            problem = problem_from_lists(
+                "two operators",
+                [
+                    Tensor(name, sizes[name], kind)
+                    for name, kind in zip("xwyvz", KINDS, strict=True)
+                ],
+                [ListedOp("first", ["x", "w"], ["y"]), ListedOp("second", ["y", "v"], ["z"])],
+                target,
+            )
+            for solver in ("all-slow", "greedy", "msa", "fluid"):
+                for extra in (0, 15):
+                    larger = problem.on(target.with_fast_memory(least + extra))
+                    assert solved(solver, larger, "latency") is not None
+                with pytest.raises(InfeasibleError) as raised:
+                    solve_with(solver, problem.on(target.with_fast_memory(least - 1)), Asked())
+                assert raised.value.details["proven"]
 
 
 def test_figures_that_differ_never_read_alike() -> None:

@@ -34,7 +34,7 @@ from ullage.solvers.fluid.two_tier.program import streaming_values
 from ullage.solvers.fluid.two_tier.time_axis import time_axis
 from ullage.solvers.lp.program import FrozenProgram, LpSolution
 from ullage.solvers.lp.solve import solve_lps
-from ullage.solvers.paths.home_plan import home_assignment
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.state.segments import segments_of
 
 seeds = st.integers(0, 10**6)

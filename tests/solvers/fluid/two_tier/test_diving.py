@@ -15,7 +15,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.diving import dive
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
-from ullage.solvers.paths.home_plan import home_assignment
+from ullage.solvers.paths.streaming import home_assignment
 from ullage.solvers.state.segments import segments_of
 
 SETUP_S = 5e-7
