@@ -21,6 +21,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
 from ullage.solvers.scheduling.recompute import surrogate as surrogates
+from ullage.solvers.scheduling.recompute.bound import MARKS, THRESHOLDS
 from ullage.solvers.scheduling.recompute.copies import RecomputeFacts, recompute_facts
 from ullage.solvers.scheduling.recompute.known import BUDGETS, LENGTHS, STRETCHES, ends
 from ullage.solvers.scheduling.recompute.search import recompute
@@ -81,7 +82,7 @@ def test_without_time_operators_run_once(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found.is_cut_short
     assert found.valued == 0
     monkeypatch.setattr(module, "MOST_VALUED", 0)
-    known = len(BUDGETS) + len(STRETCHES) + len(LENGTHS)
+    known = len(BUDGETS) + len(STRETCHES) + len(LENGTHS) + 2 * len(MARKS) * len(THRESHOLDS)
     assert recompute(task_of(chip_for(5)), Budget()).valued == known
 
 
