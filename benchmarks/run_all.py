@@ -77,6 +77,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "cosma_speed": (["cosma_speed.py"], ["cosma_speed"]),
     "deadlines": (["deadlines.py"], ["deadlines"]),
     "recomputation": (["recomputation.py"], ["recomputation"]),
+    "sparse-training": (["sparse_training.py"], ["sparse_training"]),
     "muzero": (["muzero.py"], ["muzero"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),
     "real_files": (["real_files.py", "--install"], ["real_files"]),
