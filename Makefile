@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint docs bench mutate lowest wheel-test clean
+.PHONY: compile test lint docs bench bench-all mutate lowest wheel-test clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -23,9 +23,17 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy -p ullage
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.mutation
+# The suite `quick`, and docs/benchmarks.md and docs/leaderboard.md from stored results: minutes.
+bench: $(VENV)/.test
+	$(BIN)/ullage warm-up
+	$(BIN)/python benchmarks/run_all.py --only quick
+	$(BIN)/python benchmarks/problem_set.py --board
+
+# All benchmarks that have not been run with these sources: days of processor time.
+bench-all: $(VENV)/.mutation
 	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
+	$(BIN)/python benchmarks/problem_set.py --board
 
 # Breaks the core modules in small ways and prints what no test notices (an hour of CPU time):
 # make mutate MODULES="hwmodels/cost.py hwmodels/bounds.py" SAMPLE=100

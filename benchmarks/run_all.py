@@ -1,9 +1,15 @@
 """Run the benchmarks and put their tables together in docs/benchmarks.md.
 
-Run: make bench, or python benchmarks/run_all.py [--only NAME ...] [--assemble]
+`make bench` runs the suite `quick` alone; `make bench-all` runs all of them, which takes days of
+processor time. What has been run with the same sources and packages is not run again: build/bench
+knows (`--fresh` forgets that). A kill loses the benchmark that was running.
+
+Run: python benchmarks/run_all.py [--only NAME ...] [--fresh] [--assemble]
 """
 
 import argparse
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -15,6 +21,7 @@ from common import RESULTS, ROOT, SHARED
 INSTANCES = SHARED.parent / "minimalloc"
 # name -> (arguments of the script, tables it writes)
 BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
+    "quick": (["quick.py"], ["quick"]),
     "startup": (["startup.py"], ["startup"]),
     "kernels": (["kernels.py"], ["kernels", "first_commands"]),
     "packing": (["packing.py", "--instances", str(INSTANCES)], ["packing"]),
@@ -85,25 +92,55 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "reach": (["reach.py"], ["reach_coverage", "reach_suite", "reach_cases", "reach_scheduled"]),
     "mutation": (["mutation.py"], ["mutation", "mutation_survivors"]),
 }
+# What was run last: name of a benchmark -> digest of what it depends on.
+DONE = ROOT / "build" / "bench" / "done.json"
+ROOMS = ("cli", "compiler", "hwmodels", "rl_agent", "solvers", "benchmarks")
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=sorted(BENCHMARKS), default=list(BENCHMARKS))
+    parser.add_argument("--fresh", action="store_true", help="run what has been run, too")
     parser.add_argument("--assemble", action="store_true", help="only put tables together")
     given = parser.parse_args()
     failed: list[str] = []
+    done_before = {} if given.fresh else finished()
     for name in () if given.assemble else given.only:
+        key = digest(name)
+        if done_before.get(name) == key:
+            print(f"== {name}: nothing has changed since it was run", flush=True)
+            continue
         print(f"== {name}", flush=True)
         command = [sys.executable, *BENCHMARKS[name][0]]
         done = subprocess.run(command, cwd=ROOT / "benchmarks", check=False)
         if done.returncode:
             failed.append(name)
+        else:
+            done_before[name] = key
+            DONE.parent.mkdir(parents=True, exist_ok=True)
+            DONE.write_text(json.dumps(done_before, indent=1, sort_keys=True), encoding="utf-8")
     assemble()
     if failed:
         print(f"failed: {', '.join(failed)}")
     return bool(failed)
+
+
+def finished() -> dict[str, str]:
+    """Name -> digest of the benchmarks that were run."""
+    return dict(json.loads(DONE.read_text(encoding="utf-8"))) if DONE.is_file() else {}
+
+
+def digest(name: str) -> str:
+    """Of what a benchmark depends on: its command, all sources, packages, and its tables."""
+    command, tables = BENCHMARKS[name]
+    found = hashlib.sha256(json.dumps([command, *map(version, PACKAGES)]).encode())
+    for room in ROOMS:
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.suffix in (".py", ".yaml", ".toml", ".safetensors"):
+                found.update(path.read_bytes())
+    there = [table for table in tables if (RESULTS / f"{table}.md").is_file()]
+    return found.hexdigest() if there == tables else f"without tables: {name}"
 
 
 def assemble() -> None:
@@ -112,7 +149,8 @@ def assemble() -> None:
     parts = [
         "# Benchmarks",
         "",
-        "Made by `make bench` (`benchmarks/run_all.py`); do not edit. Absolute times depend on the "
+        "Made by `make bench` and `make bench-all` (`benchmarks/run_all.py`) from stored results; "
+        "do not edit. Absolute times depend on the "
         "machine; ratios are within one run.",
         "",
         "`edge-npu` also reads operands from DRAM in place; `edge-npu-spm` is the same chip "
