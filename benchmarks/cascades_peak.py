@@ -6,10 +6,12 @@ plans. Models in int8 on `ethos-u55-128`, in the file's order.
 A second table has the smallest memory under limits of the latency (`--slower-by`): weights are
 fetched ahead into what is free, and wait there. Limits count from the best latency found with all
 of the target's memory. The bound is one over all schedules. Models are imported as `compile` does
-for the target (Adds by themselves, biases of 4 bytes).
+for the target (Adds by themselves, biases of 4 bytes; `--set storage.channels_multiple=1` leaves
+the padding of channels out). Seconds are those of the processor, so that other processes change no
+figure.
 
-Run: python benchmarks/cascades_peak.py [MODEL.onnx ...] [--target NAME]
-[--patience N] [--slower-by SHARE ...] [--seconds S] [--name TABLE]
+Run: python benchmarks/cascades_peak.py [MODEL.onnx ...] [--target NAME] [--set FIELD=VALUE ...]
+[--patience N] [--slower-by SHARE ...] [--seconds S] [--name TABLE] [--limited-alone]
 """
 
 import argparse
@@ -74,19 +76,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", type=Path, nargs="*", default=MODELS)
     parser.add_argument("--target", default="ethos-u55-128")
+    parser.add_argument("--set", action="append", default=[], dest="sets")
+    parser.add_argument("--limited-alone", action="store_true")
     parser.add_argument("--patience", type=int, default=PATIENCE)
     parser.add_argument("--slower-by", type=float, nargs="*", default=LIMITS)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--name", default="cascades_peak")
     given = parser.parse_args()
+    time.monotonic = time.process_time  # one thread: what else runs on the machine changes no value
+    target = load_target(given.target, dict(text.split("=", 1) for text in given.sets))
     rows: list[list[str]] = []
     limited: list[list[str]] = []
-    title = f"Smallest fast memory without a spill, {given.target}, int8"
+    title = ", ".join(["Smallest fast memory without a spill", given.target, "int8", *given.sets])
     for file in given.models:
-        rows.append([file.stem, *row_of(file, given.target, given.patience)])
-        print(rows[-1], flush=True)
-        print(write_table(given.name, title, COLUMNS, rows))
-        for cells in limited_rows(file, given.target, given.slower_by, given.seconds):
+        if not given.limited_alone:
+            rows.append([file.stem, *row_of(file, target, given.patience)])
+            print(rows[-1], flush=True)
+            print(write_table(given.name, title, COLUMNS, rows))
+        for cells in limited_rows(file, target, given.slower_by, given.seconds):
             limited.append([file.stem, *cells])
             print(limited[-1], flush=True)
             within = f"{title}, under limits of the latency"
@@ -98,9 +105,8 @@ def imported(file: Path, target: Target) -> Graph:
     return import_model(file, ImportOptions(dtype="int8").for_target(target))
 
 
-def row_of(file: Path, target_name: str, patience: int) -> list[str]:
+def row_of(file: Path, target: Target, patience: int) -> list[str]:
     """Cells of a model."""
-    target = load_target(target_name)
     graph = imported(file, target)
     task = task_of(graph, target, Budget(), "peak")
     problem = task.problem_of(Schedule.whole(task.order))
@@ -123,17 +129,16 @@ def row_of(file: Path, target_name: str, patience: int) -> list[str]:
 
 
 def limited_rows(
-    file: Path, target_name: str, shares: Sequence[float], seconds: float
+    file: Path, target: Target, shares: Sequence[float], seconds: float
 ) -> Iterator[list[str]]:
     """Cells of a model for each limit of the latency.
 
     Args:
         file: the model.
-        target_name: the chip.
+        target: the chip.
         shares: by which plans may be slower than the best.
-        seconds: wall-clock time of a search for cascades.
+        seconds: of a search for cascades.
     """
-    target = load_target(target_name)
     graph = imported(file, target)
     task = task_of(graph, target, Budget(), "peak")
     whole = task.problem_of(Schedule.whole(task.order))

@@ -11,6 +11,7 @@ what is live between them and finds no room beside either:
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +32,74 @@ PART_PRICE = 1e-5
 FITTED_PART_PRICE = 1e-4
 # What a cell costs beside a part.
 CELL_SHARE = 0.1
+
+
+class Estimates(list[GroupEstimate]):
+    """The estimates of the groups that end at one position, also as arrays; none is added later."""
+
+    @cached_property
+    def figures(self) -> "GroupFigures":
+        """The arrays, made once for all sizes and weights that groups are compared by."""
+        cascades = [group.cascade for group in self]
+        again = [np.nan if g.again_bytes is None else g.again_bytes for g in self]
+        return GroupFigures(
+            firsts=np.array([c.first for c in cascades], dtype=np.int64),
+            operators=_floats([c.last - c.first for c in cascades]),
+            stripes=_floats([c.stripes for c in cascades]),
+            axes=_floats([c.axis for c in cascades]),
+            kept_bytes=_floats([g.kept_bytes for g in self]),
+            weight_bytes=_floats([g.weight_bytes for g in self]),
+            compute_s=_floats([g.compute_s for g in self]),
+            given_bytes=_floats([g.given_bytes for g in self]),
+            consumed_bytes=_floats([g.consumed_bytes for g in self]),
+            produced_bytes=_floats([g.produced_bytes for g in self]),
+            parts=_floats([g.parts for g in self]),
+            again_bytes=_floats(again),
+            late_bytes=_floats([g.late_bytes for g in self]),
+            cut_weight_bytes=_floats([g.cut_weight_bytes for g in self]),
+        )
+
+
+def _floats(figures: Sequence[float]) -> Floats:
+    return np.array(figures, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """(G,) the figures of groups that end at one position; those of `GroupEstimate`.
+
+    Attributes:
+        firsts: positions of their first operators.
+        operators: number of their operators.
+        stripes: number of their stripes.
+        axes: axes of their stripes.
+        again_bytes: NaN where weights are read again as far as they find no room.
+    """
+
+    firsts: Ints
+    operators: Floats
+    stripes: Floats
+    axes: Floats
+    kept_bytes: Floats
+    weight_bytes: Floats
+    compute_s: Floats
+    given_bytes: Floats
+    consumed_bytes: Floats
+    produced_bytes: Floats
+    parts: Floats
+    again_bytes: Floats
+    late_bytes: Floats
+    cut_weight_bytes: Floats
+
+    def rows(self, rows: Ints) -> "GroupFigures":
+        """Those of some groups."""
+        return GroupFigures(*(getattr(self, field.name)[rows] for field in fields(self)))
+
+    def read_again(self, room_bytes: Floats) -> Floats:
+        """(G,) `GroupEstimate.read_again` with so much room each."""
+        common = self.weight_bytes - self.cut_weight_bytes
+        again = np.maximum(0.0, common - room_bytes) * (self.stripes - 1)
+        return np.where(np.isnan(self.again_bytes), again, self.again_bytes)
 
 
 @dataclass(frozen=True)
@@ -73,19 +142,17 @@ class GroupTable:
         return GroupTable([self.groups[row] for row in rows], *arrays)
 
 
-def estimated_groups(
-    facts: OrderFacts, is_late: Callable[[], bool]
-) -> list[list[GroupEstimate]] | None:
+def estimated_groups(facts: OrderFacts, is_late: Callable[[], bool]) -> list[Estimates] | None:
     """By position, the estimates of the groups that end there; None when time is over first.
 
     Raises:
         InfeasibleError: no part of an operator fits where all of its operands must.
     """
-    groups: list[list[GroupEstimate]] = []
+    groups: list[Estimates] = []
     for last in range(1, len(facts.order) + 1):
         if is_late():
             return None
-        groups.append(list(groups_ending_at(facts, last)))
+        groups.append(Estimates(groups_ending_at(facts, last)))
         if not groups[-1]:
             raise facts.too_large()
     return groups
@@ -93,7 +160,7 @@ def estimated_groups(
 
 def choose_groups(
     facts: OrderFacts,
-    groups: Sequence[Sequence[GroupEstimate]],
+    groups: Sequence[Estimates],
     target: Target,
     compute_weight: float | None,
     part_price: float = PART_PRICE,
@@ -123,7 +190,7 @@ class Chain:
     def __init__(
         self,
         facts: OrderFacts,
-        groups: Sequence[Sequence[GroupEstimate]],
+        groups: Sequence[Estimates],
         target: Target,
         compute_weight: float | None,
         part_price: float = PART_PRICE,
@@ -253,56 +320,52 @@ def _cells(one: GroupTable, other: GroupTable, rows: Ints) -> Floats:
 
 def _table(
     facts: OrderFacts,
-    groups: Sequence[GroupEstimate],
+    groups: Estimates,
     rate: float,
     price: float,
     compute_weight: float | None,
 ) -> GroupTable:
     """The groups as arrays; those whose line buffers do not fit are left out."""
     capacity = float(facts.target.fastest.capacity_bytes)
-    kept = [g for g in groups if g.cascade.stripes == 1 or g.kept_bytes <= capacity]
-    transfer_weight = 1.0 if compute_weight is None else 1.0 - compute_weight
-    own: list[float] = []
-    moved_s: list[float] = []
-    front: list[float] = []
-    back: list[float] = []
-    for g in kept:
-        room = max(0.0, capacity - g.kept_bytes)
-        moved = g.weight_bytes + g.given_bytes + g.read_again(room) - g.late_bytes
-        if compute_weight is None:
-            seconds = facts.together(g.compute_s, moved / rate)
-        else:
-            seconds = compute_weight * g.compute_s + transfer_weight * moved / rate
-        moved_s.append(moved / rate)
-        own.append(seconds + g.late_bytes / rate + price * g.parts)
-        held = min(capacity, g.kept_bytes + g.held_weight_bytes)
-        whole = g.cascade.stripes == 1
-        if facts.fitting_bytes is not None and g.cascade.last - g.cascade.first == 1:
-            held, whole = g.kept_bytes, False  # of a part, weights included
-        front.append(min(capacity, g.produced_bytes) if whole else held)
-        back.append(min(capacity, g.consumed_bytes) if whole else held)
+    every = groups.figures
+    rows = np.flatnonzero((every.stripes == 1) | (every.kept_bytes <= capacity))
+    g = every if len(rows) == len(groups) else every.rows(rows)
+    room = np.maximum(0.0, capacity - g.kept_bytes)
+    moved_s = (g.weight_bytes + g.given_bytes + g.read_again(room) - g.late_bytes) / rate
+    if compute_weight is None:
+        seconds = together_each(facts, g.compute_s, moved_s)
+    else:
+        seconds = compute_weight * g.compute_s + (1.0 - compute_weight) * moved_s
+    own = seconds + g.late_bytes / rate + price * g.parts
+    used_once = g.weight_bytes - g.cut_weight_bytes * (1 - 1 / g.stripes)
+    held = np.minimum(capacity, g.kept_bytes + used_once)
+    whole = g.stripes == 1
+    if facts.fitting_bytes is not None:  # of a part, weights included
+        held = np.where(g.operators == 1, g.kept_bytes, held)
+        whole &= g.operators > 1
+    # A grid's first part has its share of the weights, others those of an operator.
+    shares = np.where(np.isnan(g.again_bytes), g.operators, g.parts)
     return GroupTable(
-        kept,
-        np.array([g.cascade.first for g in kept]),
-        np.array(own),
-        np.array([g.compute_s for g in kept]),
-        np.array(moved_s),
-        np.ones(len(kept)),
-        np.array(front),
-        np.array(back),
-        np.array([float(g.consumed_bytes) for g in kept]),
-        np.array([float(g.produced_bytes) for g in kept]),
-        np.array([float(g.cascade.axis) for g in kept]),
-        np.array([float(g.cascade.stripes) for g in kept]),
-        np.array([_first_weights(g) for g in kept]),
+        [groups[row] for row in rows.tolist()],
+        g.firsts,
+        own,
+        g.compute_s,
+        moved_s,
+        np.ones(len(rows)),
+        np.where(whole, np.minimum(capacity, g.produced_bytes), held),
+        np.where(whole, np.minimum(capacity, g.consumed_bytes), held),
+        g.consumed_bytes,
+        g.produced_bytes,
+        g.axes,
+        g.stripes,
+        g.weight_bytes / np.maximum(1, shares),
     )
 
 
-def _first_weights(group: GroupEstimate) -> float:
-    """Weights of a group's first part: a grid's part has its share, others those of an operator."""
-    operators = max(1, group.cascade.last - group.cascade.first)
-    shares = group.parts if group.again_bytes is not None else operators
-    return group.weight_bytes / max(1, shares)
+def together_each(facts: OrderFacts, compute_s: Floats, moved_s: Floats) -> Floats:
+    """(G,) `OrderFacts.together` for each of some groups."""
+    exposed = facts.target.compute.exposed
+    return np.asarray(np.maximum(compute_s + exposed * moved_s, moved_s))
 
 
 def crossing_bytes(facts: OrderFacts) -> Floats:

@@ -10,15 +10,16 @@ A walk ends at an operator that cannot be cut, or of which a stripe needs everyt
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.graph import Graph, Operator
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import DMA_STEP
+from ullage.compiler.ir.program import DMA_STEP, Program
 from ullage.compiler.ir.reach import REDUCTION, Box, whole_box
 from ullage.compiler.ir.target import Target
+from ullage.compiler.lowering.part_work import operator_step, part_work
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.scheduling.cascade.fitting import grids_that_fit, most_demanding, too_large
@@ -72,12 +73,6 @@ class GroupEstimate:
         common = self.weight_bytes - self.cut_weight_bytes
         return max(0.0, common - room_bytes) * (self.cascade.stripes - 1)
 
-    @property
-    def held_weight_bytes(self) -> float:
-        """Weights that are used by one stripe."""
-        cut = self.cut_weight_bytes * (1 - 1 / self.cascade.stripes)
-        return self.weight_bytes - cut
-
 
 @dataclass(frozen=True)
 class OrderFacts:
@@ -91,6 +86,7 @@ class OrderFacts:
         compute_s: by position the compute time of the whole operator, 0 for one that vanishes.
         overhead_s: time of each part on top.
         target: the chip.
+        part_times: compute times of parts that were asked for, by position and lengths.
     """
 
     graph: Graph
@@ -100,6 +96,7 @@ class OrderFacts:
     compute_s: Sequence[float]
     overhead_s: float
     target: Target
+    part_times: dict[tuple[int, tuple[tuple[int, int], ...]], float] = field(default_factory=dict)
 
     @property
     def fitting_bytes(self) -> int | None:
@@ -153,6 +150,30 @@ class OrderFacts:
             target.compute.overhead_s,
             target,
         )
+
+    def cut_s(self, position: int, lengths: tuple[tuple[int, int], ...]) -> float:
+        """Compute time of an operator that runs in parts, in s, overhead not included.
+
+        Units that compute in blocks, or wait for weights, take longer for many small parts than for
+        one large one.
+
+        Args:
+            position: the operator's.
+            lengths: (axis, indices of a part) of the axes that are cut.
+        """
+        key = position, lengths
+        if key not in self.part_times:
+            operator, index = self.operator(position), self.order[position]
+            shape = self.graph.values[operator.outputs[0]].shape
+            reduction = operator.reach.reduction if operator.reach else 1
+            parts = 1.0
+            for axis, length in lengths:
+                parts *= (reduction if axis == REDUCTION else shape[axis]) / length
+            work = part_work(self.graph, operator, {axis: (0, n) for axis, n in lengths})
+            step = operator_step(operator, index, work)
+            problem = Problem(Program(self.graph.name, "", (step,), ()), self.target)
+            self.part_times[key] = parts * float(compute_seconds(problem)[0][0])
+        return self.part_times[key]
 
     def operator(self, position: int) -> Operator:
         """The operator at a position of the order."""
@@ -247,6 +268,7 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
             return
         if is_sum and position == last - 1:
             axis, done, end, live = REDUCTION, first_end, second_end, 0.0
+            length = operator.reach.reduction
             for name in operator.outputs:
                 kept[name] = float(ACCUMULATOR_BYTES * prod(graph.values[name].shape))
         else:
@@ -278,7 +300,8 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
             fed += facts.size(name) * share
             kept[name] = facts.size(name) * halo
         widest = max(widest, live + fed)
-        crossing.add(position)
+        made = end - done if 0 < end - done < length else 0
+        crossing.add(position, ((axis, made),) if made else ())
         cascade = Cascade(position, last, begin.stripes, begin.axis)
         estimate = replace(
             crossing.estimate(cascade, sum(kept.values()) + widest, begin.stripes),
@@ -375,11 +398,13 @@ class _Crossing:
         self.compute_s = 0.0
         self.operators = 0
 
-    def add(self, position: int) -> None:
-        """Put the operator at a position in front of the group."""
+    def add(self, position: int, lengths: tuple[tuple[int, int], ...] = ()) -> None:
+        """Put the operator at a position in front of the group, in parts of these lengths."""
         facts = self.facts
         operator = facts.operator(position)
-        self.compute_s += facts.compute_s[position]
+        vanishes = facts.compute_s[position] == 0
+        whole = vanishes or not lengths
+        self.compute_s += facts.compute_s[position] if whole else facts.cut_s(position, lengths)
         self.operators += facts.compute_s[position] > 0
         for name in operator.outputs:
             self.consumed.pop(name, None)

@@ -24,7 +24,9 @@ from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask, Valu
 SMALLER = 0.8
 # ... and how many there are at most.
 MOST_SIZES = 16
-# Dynamic programs for each size: weight of compute time, and price of a part.
+# Dynamic programs for each size: the weight of compute time where nothing may leave, ...
+FITTING_WEIGHTS = (1.0, 0.7, None)
+# ... and that with the price of a part where spills are allowed.
 PROGRAMS = ((None, 1e-5), (0.5, 5e-5))
 
 
@@ -59,11 +61,14 @@ class LimitedStart:
         self.tried: set[tuple[Cascade, ...]] = {tuple(singles)}
         self.singles = self.judge.value(singles)
         ranked = [] if self.singles is None else [self.singles]
+        limit_s = task.limit_s or 0.0
         for groups in self._chosen(search, size_bytes):
             if task.budget.is_over():
                 break
             if tuple(groups) in self.tried:
                 continue
+            if search.compute_s(groups) > limit_s and ranked:
+                continue  # whatever the size
             self.tried.add(tuple(groups))
             valued = self.judge.value(groups)
             if valued is not None:
@@ -81,15 +86,18 @@ class LimitedStart:
 
     def _chosen(self, search: PeakSearch, size_bytes: int) -> Iterator[Sequence[Cascade]]:
         """What dynamic programs choose for ever smaller sizes."""
-        target = self.judge.task.target
+        task, target = self.judge.task, self.judge.task.target
         if not search.estimates:
             return
         for number in range(MOST_SIZES):
             sized = target.with_fast_memory(round(size_bytes * SMALLER**number))
-            fitting = search.groups_within(sized.fastest.capacity_bytes)
-            if fitting is None:
-                return
-            yield fitting
+            for weight in FITTING_WEIGHTS:
+                fitting = search.groups_within(sized.fastest.capacity_bytes, weight)
+                if fitting is None:
+                    return
+                if weight == 1.0 and search.compute_s(fitting) > (task.limit_s or 0.0):
+                    return  # the quickest parts that fit compute for longer than they may
+                yield fitting
             facts = replace(self._facts, target=sized)
             for weight, price in PROGRAMS:
                 yield choose_groups(facts, search.estimates, sized, weight, price)

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ullage.compiler.common.arrays import Floats
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.hwmodels.bounds import live_bytes_by_step
-from ullage.solvers.scheduling.cascade.chain import crossing_bytes, estimated_groups
-from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
+from ullage.solvers.scheduling.cascade.chain import (
+    Estimates,
+    GroupFigures,
+    crossing_bytes,
+    estimated_groups,
+    together_each,
+)
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.moves import random_move
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask, lowered_groups
@@ -64,7 +71,7 @@ class PeakSearch:
         self._crossing = crossing_bytes(facts)
         self._weight_s_per_byte = 1 / task.target.home("weight").read_bytes_per_s
         self._estimate_of = {g.cascade: g for groups in self.estimates for g in groups}
-        self._needs = [[self._need(g) for g in groups] for groups in self.estimates]
+        self._needs = [self._needs_of(groups.figures) for groups in self.estimates]
         self._rng = np.random.default_rng(task.seed)
 
     def smallest(self, patience: int = PATIENCE) -> PeakGroups | None:
@@ -106,28 +113,41 @@ class PeakSearch:
                 best = valued
         return best
 
-    def groups_within(self, size_bytes: int) -> list[Cascade] | None:
-        """The groups with the least estimated time of those that fit by their estimates."""
+    def groups_within(
+        self, size_bytes: int, compute_weight: float | None = None
+    ) -> list[Cascade] | None:
+        """The groups with the least estimated time of those that fit by their estimates.
+
+        Args:
+            size_bytes: the size that they fit into.
+            compute_weight: None: a group takes as long as its computing or its weights, whichever
+                is longer. Else the weight of compute time, from 0 to 1, in a sum with theirs: where
+                weights come while other groups compute, sums over the whole order count.
+        """
         count = len(self.facts.order)
         best = np.full(count + 1, np.inf)
         best[0] = 0.0
-        choice: list[GroupEstimate | None] = [None] * (count + 1)
+        choice: list[Cascade | None] = [None] * (count + 1)
         for last in range(1, count + 1):
-            for group, need in zip(self.estimates[last - 1], self._needs[last - 1], strict=True):
-                if need > size_bytes:
-                    continue
-                seconds = best[group.cascade.first] + self._seconds(group, size_bytes - need)
-                if seconds < best[last]:
-                    best[last], choice[last] = seconds, group
+            groups, needs = self.estimates[last - 1], self._needs[last - 1]
+            own_s = self._seconds(groups.figures, size_bytes - needs, compute_weight)
+            seconds = best[groups.figures.firsts] + np.where(needs > size_bytes, np.inf, own_s)
+            row = int(seconds.argmin())
+            if seconds[row] < np.inf:
+                best[last], choice[last] = seconds[row], groups[row].cascade
         cascades: list[Cascade] = []
         end = count
         while end > 0:
             chosen = choice[end]
             if chosen is None:
                 return None
-            cascades.append(chosen.cascade)
-            end = chosen.cascade.first
+            cascades.append(chosen)
+            end = chosen.first
         return cascades[::-1]
+
+    def compute_s(self, groups: Sequence[Cascade]) -> float:
+        """Estimated compute time of groups that dynamic programs choose, in s."""
+        return sum(self._estimate_of[group].compute_s for group in groups)
 
     def valued(self, groups: Sequence[Cascade]) -> PeakGroups | None:
         """Groups with their live bytes; None where they cannot be cut so."""
@@ -168,22 +188,26 @@ class PeakSearch:
         beside = at + int(self._rng.integers(-1, 2))
         return min(len(valued.cascades) - 1, max(0, beside))
 
-    def _need(self, group: GroupEstimate) -> float:
-        """Estimated live bytes while a group runs."""
-        passing = float(self._crossing[group.cascade.first]) - group.consumed_bytes
-        if group.cascade.stripes == 1:
-            return passing + group.kept_bytes
-        return passing + group.kept_bytes + max(group.consumed_bytes, group.produced_bytes)
+    def _needs_of(self, groups: GroupFigures) -> Floats:
+        """(G,) estimated live bytes while each group runs."""
+        passing = self._crossing[groups.firsts] - groups.consumed_bytes
+        ends = np.maximum(groups.consumed_bytes, groups.produced_bytes)
+        return np.asarray(passing + groups.kept_bytes + np.where(groups.stripes == 1, 0.0, ends))
 
-    def _seconds(self, group: GroupEstimate, room_bytes: float) -> float:
-        moved_bytes = group.weight_bytes + group.read_again(room_bytes)
+    def _seconds(
+        self, groups: GroupFigures, room_bytes: Floats, compute_weight: float | None = None
+    ) -> Floats:
+        """(G,) estimated time of groups with so much room each beside what they need."""
+        moved_bytes = groups.weight_bytes + groups.read_again(room_bytes)
         moved_s = moved_bytes * self._weight_s_per_byte
-        return self.facts.together(group.compute_s, moved_s)
+        if compute_weight is None:
+            return together_each(self.facts, groups.compute_s, moved_s)
+        return np.asarray(compute_weight * groups.compute_s + (1 - compute_weight) * moved_s)
 
     def _latency(self, groups: Sequence[Cascade]) -> float:
-        return sum(
-            self._seconds(self._estimate_of[g], 0.0) for g in groups if g in self._estimate_of
-        )
+        """Estimated latency of groups, as far as there are estimates, with no room for weights."""
+        known = Estimates(self._estimate_of[g] for g in groups if g in self._estimate_of)
+        return float(self._seconds(known.figures, np.zeros(len(known))).sum())
 
 
 def _needed_by_step(problem: Problem) -> NDArray[np.int64]:

@@ -50,6 +50,9 @@ from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 MOST_KEPT = 2000
 # Blocks of a group of few stripes, over those of one of many.
 FEW_STRIPES_DETAIL = 4
+# Share of a group's compute time, over that of a block on average, from which on a block of whole
+# stripes is divided: a first stripe may make nearly all of what the others need.
+UNEVEN = 3.0
 # Pieces of a value at most; beyond, ranges of its longest axis are joined.
 MOST_PIECES = 4096
 
@@ -558,13 +561,38 @@ def _blocks(compute_s: Floats, round_of: Ints, detail: int) -> Ints:
     count = len(compute_s)
     rounds = int(round_of[-1]) + 1 if count else 0
     if rounds >= detail:
-        return round_of * detail // rounds
+        return _evened(round_of * detail // rounds, compute_s, detail)
     most = FEW_STRIPES_DETAIL * detail
     if count <= most:
         return np.arange(count)
     weights = compute_s / (compute_s.sum() or 1.0) + 1.0 / count
     block = (weights.cumsum() - 0.5 * weights) * (most / 2.0)
     return np.unique(block.astype(np.int64), return_inverse=True)[1].astype(np.int64)
+
+
+def _evened(block_of: Ints, compute_s: Floats, detail: int) -> Ints:
+    """(steps,) blocks, those divided that take far longer than others.
+
+    In a block all transfers may hide behind all computing, which is wrong where first one and then
+    the other takes long.
+
+    Args:
+        block_of: (steps,) the block of each step, ascending from 0.
+        compute_s: (steps,) compute time.
+        detail: blocks at first.
+    """
+    each = float(compute_s.sum()) / detail
+    if not each:
+        return block_of
+    shares = np.bincount(block_of, weights=compute_s) / each
+    if shares.max() <= UNEVEN:
+        return block_of
+    ends = compute_s.cumsum()
+    begins = np.concatenate([[0.0], ends])[np.searchsorted(block_of, block_of)]
+    inside = ((ends - 0.5 * compute_s - begins) / each).astype(np.int64)
+    inside = np.where(shares[block_of] > UNEVEN, inside, 0)
+    number = block_of * (int(inside.max()) + 1) + inside
+    return np.unique(number, return_inverse=True)[1].astype(np.int64)
 
 
 def _aliases_of(facts: OrderFacts, options: AliasOptions) -> Aliases:

@@ -30,9 +30,10 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.chain import (
     PART_PRICE,
     Chain,
+    Estimates,
     estimated_groups,
 )
-from ullage.solvers.scheduling.cascade.estimate import GroupEstimate, OrderFacts
+from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.limited import LimitedStart
 from ullage.solvers.scheduling.cascade.moves import random_move
@@ -301,7 +302,7 @@ class _Chains:
     def __init__(
         self,
         facts: OrderFacts,
-        estimates: Sequence[Sequence[GroupEstimate]],
+        estimates: Sequence[Estimates],
         target: Target,
         correct: Callable[[Chain], Chain] | None = None,
     ) -> None:
@@ -618,7 +619,10 @@ class _LocalSearch:
         )
 
     def _take(self, groups: Sequence[Cascade]) -> bool:
-        valued = self._patched(groups) if self._is_long else self.judge.value(groups)
+        if self._is_long:
+            valued = self._patched(groups)
+        else:
+            valued = self.judge.value(groups, most=self.best.worth)
         if valued is None or valued.worth >= self.best.worth * (1 - GAIN):
             return False
         is_finer = self.judge.judges_stretches and self.judge.judges_finely

@@ -198,7 +198,9 @@ class Judge:
         most = self.task.most_values
         return self.task.budget.is_over() or (most is not None and self.solved >= most)
 
-    def value(self, cascades: Sequence[Cascade], *, fine: bool = False) -> ValuedGroups | None:
+    def value(
+        self, cascades: Sequence[Cascade], *, fine: bool = False, most: float = np.inf
+    ) -> ValuedGroups | None:
         """The value of groups that make up the order, or a stretch of it.
 
         None where they cannot be cut so, or it is over first (`is_over`). The value of a stretch
@@ -208,6 +210,7 @@ class Judge:
             cascades: the groups.
             fine: on a finer axis of time, which takes some times as long; not where the coarse one
                 has thousands of accesses.
+            most: of a value above it nothing else is asked: it may be too low.
         """
         task, groups = self.task, tuple(cascades)
         if self.is_over():
@@ -248,7 +251,9 @@ class Judge:
         value = found.value
         if found.basis is not None and value < self._long[0]:
             self._long = value, found.basis
-        if task.limit_s is not None:  # a memory is no smaller than what is live in the plan's steps
+        if (
+            task.limit_s is not None and value <= most
+        ):  # a memory is no smaller than what is live in the plan's steps
             live = self._live_bytes(groups)
             if live is None:
                 return None

@@ -11,7 +11,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.support.onnx_models import info, model, node
-from tests.support.tiled_models import residual_network
+from tests.support.tiled_models import heavy_end, residual_network
 from ullage.compiler.importer.build import ImportOptions, import_model
 from ullage.compiler.ir.reach import REDUCTION
 from ullage.compiler.ir.schedule import Schedule
@@ -33,6 +33,7 @@ from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
 from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade
+from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
 from ullage.solvers.scheduling.cascade.valued import (
     OPTIONS,
     Judge,
@@ -199,6 +200,26 @@ def test_few_blocks_say_nearly_the_same() -> None:
         assert found is not None
         values.append(found.value)
     assert values[0] == pytest.approx(values[1], rel=0.05)
+
+
+@pytest.mark.parametrize("chip", ["edge-npu", "ethos-u55-128"])
+def test_a_first_stripe_that_makes_nearly_all_hides_no_weights(chip: str) -> None:
+    """Weights of the last operator have no room before it: they do not hide behind the first."""
+    graph = import_model(heavy_end(), ImportOptions(dtype="int8"))
+    target = with_two_tiers(load_target(chip).with_fast_memory(64 * 1024))
+    order = tuple(range(len(graph.operators)))
+    aliases = alias_options(target)
+    task = SchedulingTask(graph, order, target, aliases, False, "latency", 0, Budget())
+    facts = OrderFacts.of(graph, order, task.problem_of(Schedule.whole(order)))
+    group = Cascade(0, len(order), 8, 1)  # channels of the product: all else is in its first stripe
+    values = []
+    for detail in (6, 1000):
+        program = coarse_program(Profiles(facts, target, aliases, detail), [group])
+        assert program is not None
+        found = coarse_value(program, target, "latency", Budget(), steady_state=False)
+        assert found is not None
+        values.append(found.value)
+    assert values[0] == pytest.approx(values[1], rel=0.02)
 
 
 def gated_network() -> onnx.ModelProto:

@@ -1,5 +1,6 @@
 """Groups that need little memory without a spill."""
 
+import numpy as np
 import pytest
 
 from tests.support.tiled_models import residual_network
@@ -8,12 +9,13 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.hwmodels.bounds import live_bytes_bound
 from ullage.hwmodels.catalog.registry import load_target
+from ullage.hwmodels.cost import compute_seconds, overhead_seconds
 from ullage.solvers.budget import Budget
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.peak import PeakGroups, PeakSearch
 from ullage.solvers.scheduling.cascade.stripes import Cascade
-from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.cascade.valued import SchedulingTask, schedule_of
 
 
 def peak_task() -> SchedulingTask:
@@ -67,3 +69,41 @@ def test_more_memory_takes_no_more_time(search: PeakSearch, best: PeakGroups) ->
         seconds.append(within.seconds)
     assert seconds == sorted(seconds, reverse=True)
     assert search.within(best.live_bytes // 4) is None
+
+
+def test_estimates_compute_as_long_as_the_parts(search: PeakSearch) -> None:
+    """On a unit that computes in blocks small parts take longer than their share of the whole."""
+    task, facts = search.task, search.facts
+    estimated, of_wholes = [], []
+    for group in [g for ending in search.estimates for g in ending][::7]:
+        cascade = group.cascade
+        rest = [Cascade(p, p + 1) for p in range(len(facts.order))]
+        groups = [*rest[: cascade.first], cascade, *rest[cascade.last :]]
+        schedule = schedule_of(task, facts, groups)
+        assert schedule is not None
+        problem = task.problem_of(schedule)
+        members = facts.order[cascade.first : cascade.last]
+        inside = [step.operator in members for step in problem.steps]
+        seconds = float((compute_seconds(problem)[0] + overhead_seconds(problem))[inside].sum())
+        if seconds:
+            estimated.append(group.compute_s / seconds)
+            of_wholes.append(sum(facts.compute_s[cascade.first : cascade.last]) / seconds)
+    assert np.median(estimated) == pytest.approx(1.0, abs=0.02)
+    assert 0.6 < min(estimated) <= max(estimated) < 1.2
+    assert min(of_wholes) < 0.3
+
+
+def test_figures_are_those_of_the_groups(search: PeakSearch) -> None:
+    for ending in search.estimates:
+        for room in (0.0, 500.0, 1e9):
+            again = ending.figures.read_again(np.full(len(ending), room))
+            assert again.tolist() == [group.read_again(room) for group in ending]
+
+
+def test_compute_weighs_more_where_weights_come_meanwhile(search: PeakSearch) -> None:
+    sizes = range(2048, 40000, 2048)
+    for size in sizes:
+        quick, other = (search.groups_within(size, weight) for weight in (1.0, None))
+        assert (quick is None) == (other is None)
+        if quick is not None and other is not None:
+            assert search.compute_s(quick) <= search.compute_s(other) * (1 + 1e-9)
