@@ -155,12 +155,15 @@ class OrderFacts:
         """Compute time of an operator that runs in parts, in s, overhead not included.
 
         Units that compute in blocks, or wait for weights, take longer for many small parts than for
-        one large one.
+        one large one; at peak rates parts take their share.
 
         Args:
             position: the operator's.
             lengths: (axis, indices of a part) of the axes that are cut.
         """
+        compute = self.target.compute
+        if not (compute.mac_blocks or compute.systolic or compute.kernel_cycles):
+            return self.compute_s[position]
         key = position, lengths
         if key not in self.part_times:
             operator, index = self.operator(position), self.order[position]

@@ -70,7 +70,8 @@ POLICY_PROGRAMS = ((POLICY, PART_PRICE), (POLICY, 1e-4), (None, PART_PRICE))
 FITTED_PROGRAMS = ((0.1, PART_PRICE), (0.5, PART_PRICE), (None, PART_PRICE))
 # Share of the time after which no more of them are tried, once there is one.
 PROGRAMS_SHARE = 0.5
-# Of what they find, so many are valued on the finer axis of time as well, the best first.
+# Of what they find, so many are valued on the finer axis of time as well, the best first; one that
+# gains there is enough where that share of the time is over.
 SURE_PROGRAMS = 2
 # Factor on the price of a part where a dynamic program takes more parts than time can plan.
 DEARER = 2.0
@@ -208,7 +209,9 @@ def cascade_schedule(
             candidates.append(valued)
         elif valued is None and judge.is_over():
             untold.append(groups)
-    for valued in sorted(candidates, key=lambda v: v.worth)[:SURE_PROGRAMS]:
+    for number, valued in enumerate(sorted(candidates, key=lambda v: v.worth)[:SURE_PROGRAMS]):
+        if number and best is not start and programs_budget.is_over():
+            break  # the rest of the time is for moves
         finely = judge.surely(valued)
         if finely is not None and (sure is None or finely.worth < sure.worth * (1 - GAIN)):
             best, sure = valued, finely
