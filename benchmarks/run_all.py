@@ -54,6 +54,17 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["cascades_scratchpad"],
     ),
     "cascades_peak": (["cascades_peak.py"], ["cascades_peak", "cascades_peak_limited"]),
+    "cascades_peak_unpadded": (
+        [
+            "cascades_peak.py",
+            "--set=storage.channels_multiple=1",
+            "--limited-alone",
+            "--slower-by=0.05",
+            "--seconds=15",
+            "--name=cascades_peak_unpadded",
+        ],
+        ["cascades_peak_unpadded_limited"],
+    ),
     "chains": (["chains.py"], ["chains"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
     "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),

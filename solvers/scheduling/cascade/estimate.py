@@ -73,6 +73,12 @@ class GroupEstimate:
         common = self.weight_bytes - self.cut_weight_bytes
         return max(0.0, common - room_bytes) * (self.cascade.stripes - 1)
 
+    @property
+    def held_weight_bytes(self) -> float:
+        """Weights that are used by one stripe."""
+        cut = self.cut_weight_bytes * (1 - 1 / self.cascade.stripes)
+        return self.weight_bytes - cut
+
 
 @dataclass(frozen=True)
 class OrderFacts:
