@@ -270,7 +270,8 @@ def test_the_search_leaves_time_for_the_plan(
 ) -> None:
     asked: list[SchedulingTask] = []
 
-    def keep(task: SchedulingTask) -> search.CascadeResult:
+    def keep(task: SchedulingTask, *, correct: object) -> search.CascadeResult:
+        assert correct is None
         asked.append(task)
         return search.CascadeResult(Schedule.whole(task.order))
 
