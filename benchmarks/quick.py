@@ -54,14 +54,14 @@ def main() -> int:
 
 def cells(row: dict[str, object]) -> list[str]:
     """A row of the table; values in seconds."""
-    value, bound, gap = row["value"], row["lower_bound"], row["gap"]
+    value, bound, gap = row.get("value"), row.get("lower_bound"), row.get("gap")
     return [
         str(row["model"]),
         str(row["target"]),
         str(row["fast_memory"]),
         "yes" if row["steady_state"] else "",
         "yes" if "split_operands" in str(row["overrides"]) else "",
-        str(row["chosen_schedule"] or row["schedule"]),
+        str(row.get("chosen_schedule") or row["schedule"]),
         str(row["solver"]),
         f"{value:.6g}" if isinstance(value, float) else "",
         f"{bound:.6g}" if isinstance(bound, float) else "",
