@@ -428,6 +428,11 @@ def board() -> int:
         + ", ".join(f"`{name}` {count}" for name, count in finders.most_common())
         + ".",
         "",
+        "Sizes and numbers of problems per kind were chosen so that most of them can be settled in "
+        "seconds (`whole` has at most 22 operators, and there are fewer problems of the kinds that "
+        "are harder to close); seeds were not chosen by their gaps. The share that is settled is a "
+        "property of this set, not of the solvers.",
+        "",
         "## Take part",
         "",
         TAKE_PART,
