@@ -102,13 +102,28 @@ class Segment:
         return self.kind == "state"
 
 
-@computed_once
 def segments_of(problem: Problem) -> tuple[Segment, ...]:
     """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
+    is_time = problem.objective == "latency" and problem.blend is None
+    return _segments_in_time(problem) if is_time else _segments_in_bytes(problem)
+
+
+@computed_once
+def _segments_in_time(problem: Problem) -> tuple[Segment, ...]:
+    """Segments whose bytes count by the time that they take."""
+    return _segments(problem, bandwidth_reached(problem))
+
+
+@computed_once
+def _segments_in_bytes(problem: Problem) -> tuple[Segment, ...]:
+    """Segments whose bytes count as they are."""
+    return _segments(problem, np.ones(len(problem.steps)))
+
+
+def _segments(problem: Problem, reached: Floats) -> tuple[Segment, ...]:
+    """The segments, their bytes in a step divided by the (T,) share of the bandwidths there."""
     target = problem.target
     fastest = target.fastest.name
-    is_time = problem.objective == "latency" and problem.blend is None
-    reached = bandwidth_reached(problem) if is_time else np.ones(len(problem.steps))
     segments: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]

@@ -19,6 +19,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import fluid_bound
 from ullage.solvers.parallel_links import is_needed
 from ullage.solvers.registry import find_solver
+from ullage.solvers.state.segments import segments_of
 
 SOLVERS = ("all-slow", "greedy", "msa", "fluid", "cpsat", "divide", "rl", "auto")
 # What a plan is allowed to be below a bound, relative: sums round differently.
@@ -91,3 +92,22 @@ def test_no_figure_makes_a_plan_faster() -> None:
         slower = replace(plan, problem=served(plain, seed))
         assert score(slower).latency_s >= score(plan).latency_s * (1 - 1e-12)
         assert sum(score(slower).traffic_bytes.values()) >= sum(score(plan).traffic_bytes.values())
+
+
+def test_bytes_count_as_they_are_whatever_was_asked_for_first() -> None:
+    """Segments of latency divide bytes by what a kind reaches; those of traffic do not."""
+    problem = next(
+        served(random_case(seed, operators=8), seed)
+        for seed in range(20)
+        if served(random_case(seed, operators=8), seed).target.compute.bandwidth_efficiency
+    )
+    compute = replace(problem.target.compute, bandwidth_efficiency={"other": 0.5, "matmul": 0.5})
+    problem = problem.on(replace(problem.target, compute=compute))
+
+    def moved(of: Problem) -> float:
+        return sum(a.read_bytes + a.written_bytes for s in segments_of(of) for a in s.accesses)
+
+    in_time = moved(problem)
+    in_bytes = moved(problem.minimising("traffic"))
+    assert in_time > in_bytes == moved(replace(problem, objective="traffic"))
+    assert moved(problem.minimising("traffic").minimising("latency")) == in_time
