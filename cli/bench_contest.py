@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
 
+# Costs from that on are printed with an exponent.
+PLAIN = 1e15
+
 
 class Asked(NamedTuple):
     """Options of the command.
@@ -55,7 +58,10 @@ def run(asked: Asked, *, as_json: bool) -> str | None:
         limit_s = parse_time(asked.time_limit, "--time-limit")
     folder = asked.output or Path("bench") / SUITE
     check_folder(folder, "-o")
-    with progress(quiet=as_json) as tell, open_engine(asked.engine, asked.jobs) as runner:
+    with (
+        progress(quiet=as_json) as tell,
+        open_engine(asked.engine, asked.jobs, threads=True) as runner,
+    ):
         benched = run_contest(
             asked.instances, folder, runner, tell, time_limit_s=limit_s, fresh=asked.fresh
         )
@@ -79,17 +85,32 @@ def run(asked: Asked, *, as_json: bool) -> str | None:
         say(f"{benched.computed} of {len(benched.rows)} instances were solved now")
         for file in benched.files:
             say(f"written: {file}")
+        _tell_of_others(folder, benched.rows)
     if benched.interrupted:
         say("interrupted: solutions so far are kept", err=True)
         return KEPT_BEST
     return None
 
 
+def _tell_of_others(folder: Path, rows: tuple[dict[str, Any], ...]) -> None:
+    """Say which solutions of earlier runs belong to no instance of this one."""
+    from ullage.compiler.bench.contest import SOLUTION_SUFFIX
+
+    known = {row["instance"] + SOLUTION_SUFFIX for row in rows}
+    others = sorted(
+        path.name for path in folder.glob(f"*{SOLUTION_SUFFIX}") if path.name not in known
+    )
+    if others:
+        say(f"left as they are, of no instance in the table: {', '.join(others[:10])}", err=True)
+
+
 def _print(title: str, rows: tuple[dict[str, Any], ...]) -> None:
     from ullage.cli.render import print_table
 
     def text(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
+        if value is None:
+            return "-"
+        return format(value, form if abs(value) < PLAIN else ".6g")
 
     names = ("Instance", "Cost", "Bound", "Published", "Ratio", "Strict cost", "Process [s]")
     print_table(

@@ -172,7 +172,33 @@ SlowerBy = Annotated[
         help="How much slower than the fastest plan --objective peak may be: 5% ...",
     ),
 ]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+
+
+def _checked_seed(seed: int) -> int:
+    """A seed that every command takes.
+
+    Raises:
+        UsageError: it is negative, or above 63 bits.
+    """
+    from ullage.compiler.common.errors import UsageError
+    from ullage.compiler.common.ranges import MAX_SEED
+
+    if seed < 0:
+        raise UsageError(f"--seed is a whole number of at least 0, not {seed}")
+    if seed > MAX_SEED:
+        raise UsageError(f"--seed is at most {MAX_SEED}, not {seed}")
+    return seed
+
+
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Seed of everything random.",
+        callback=_checked_seed,
+    ),
+]
 
 
 def pairs(texts: list[str] | None, option: str) -> dict[str, str]:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from ullage.rl_agent.training.session import Session
 
 
+# Target and data type of models.
+DEFAULTS = ("edge-npu", "int8")
+
+
 def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the contract
     models: Annotated[
         list[str] | None,
@@ -34,8 +38,8 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
             help="What is played: where tensors lie, or which operators run in stripes together.",
         ),
     ] = "malloc",
-    target: options.TargetName = "edge-npu",
-    dtype: options.Dtype = "int8",
+    target: options.TargetName = DEFAULTS[0],
+    dtype: options.Dtype = DEFAULTS[1],
     fast_memory: options.FastMemory = None,
     sets: options.Sets = None,
     out: Annotated[Path, typer.Option("--out", metavar="CKPT", help="Checkpoint to write.")] = Path(
@@ -97,6 +101,11 @@ def _session_of(arguments: dict[str, Any]) -> "Session":
 
     if arguments["fast_memory"] is not None or arguments["sets"]:
         raise UsageError("--fast-memory and --set go with --agent muzero, which learns one program")
+    if not arguments["models"] and (arguments["target"], arguments["dtype"]) != DEFAULTS:
+        raise UsageError(
+            "--target and --dtype go with a MODEL: the synthetic programs that are trained on "
+            "without one bring targets of their own; name models, or leave both out"
+        )
     return Session(
         models=tuple(arguments["models"] or ()),
         target=arguments["target"],

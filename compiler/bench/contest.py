@@ -12,8 +12,10 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +33,13 @@ from ullage.compiler.bench.run import (
 from ullage.compiler.bench.suite import MEMORY_BYTES
 from ullage.compiler.common.engines import Engine
 from ullage.compiler.common.errors import UllageError, UsageError
-from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file, write_atomic
+from ullage.compiler.common.files import (
+    MAX_READ_BYTES,
+    is_file,
+    make_folder,
+    read_file,
+    write_atomic,
+)
 from ullage.compiler.common.json_files import brief, json_object
 from ullage.compiler.contest.instance import read_instance
 
@@ -48,6 +56,8 @@ SOLUTION_SUFFIX = ".solution.json"
 PUBLISHED_FILE = "published.json"
 # The program of an instance's process.
 PROGRAM = "from ullage.compiler.bench.contest_worker import main; main()"
+# Seconds between two looks at whether Ctrl-C has ended it all.
+LOOK_S = 0.5
 # Seconds that an interrupted process has to write what it holds.
 LEAVING_S = 10.0
 # Columns of the tables: what came of an instance, and what depends on the machine.
@@ -67,6 +77,65 @@ RESULT_COLUMNS = (
     "subgraphs",
 )
 TIME_COLUMNS = ("instance", "process_s", "cpu_s", "memory_bytes")
+
+
+class _Running:
+    """The processes of instances that run now, in threads of this process: Ctrl-C ends them all.
+
+    Attributes:
+        is_over: no other instance is begun.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        self._processes: set[subprocess.Popen[str]] = set()
+
+    @contextmanager
+    def noted(self, process: "subprocess.Popen[str]") -> Iterator[None]:
+        """Pass Ctrl-C on to a process meanwhile."""
+        self._processes.add(process)
+        if self.is_over:  # since it was begun
+            interrupt(process)
+        try:
+            yield
+        finally:
+            self._processes.discard(process)
+
+    @contextmanager
+    def ended_by_ctrl_c(self) -> Iterator[None]:
+        """Pass the first Ctrl-C on meanwhile; another one ends the command.
+
+        Outside the main thread signals are left alone.
+        """
+        self.is_over = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.default_int_handler:
+            yield
+            return
+
+        def end(_signal: int, _frame: object) -> None:
+            signal.signal(signal.SIGINT, before)
+            self.is_over = True
+            if not self._processes:  # none was begun yet, or they are another machine's
+                raise KeyboardInterrupt
+            for process in tuple(self._processes):
+                interrupt(process)
+
+        signal.signal(signal.SIGINT, end)
+        try:
+            yield
+        except KeyboardInterrupt:
+            for process in tuple(self._processes):
+                process.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+_running = _Running()
 
 
 class Item(NamedTuple):
@@ -113,7 +182,7 @@ def run_contest(
         KeyboardInterrupt: interrupted before any instance was finished.
     """
     begun = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     items = _items(instances, folder, time_limit_s)
     published = _published(instances / PUBLISHED_FILE)
     path = folder / FINISHED_FILE
@@ -126,14 +195,14 @@ def run_contest(
     interrupted, done = False, 0
     progress(f"{len(items) - len(waiting)} of {len(items)} instances are finished")
     try:
-        with open_finished(path) as file:
+        with open_finished(path) as file, _running.ended_by_ctrl_c():
             for index, result in engine.run(run_instance, waiting):
                 item = waiting[index]
                 if result.get("interrupted") or result["status"] == "interrupted":
                     if result["status"] != "interrupted":
                         finished[item.key] = result
                     interrupted = True
-                    break  # not kept: the next run goes on with it
+                    continue  # not kept: the next run goes on with it
                 finished[item.key] = result
                 file.write(json.dumps({"key": item.key, "result": result}) + "\n")
                 file.flush()
@@ -142,6 +211,9 @@ def run_contest(
                 progress(f"{len(items) - len(waiting) + done} of {len(items)}: {item.name}")
     except KeyboardInterrupt:
         interrupted = True
+    for item in items:
+        if item.key in finished:
+            _remove_stale(item, finished[item.key])
     rows = tuple(
         _row(item, finished[item.key], published) for item in items if item.key in finished
     )
@@ -232,8 +304,17 @@ def _is_kept(item: Item, result: Mapping[str, Any]) -> bool:
     return not result.get("valid") or Path(item.solution).is_file()
 
 
+def _remove_stale(item: Item, result: dict[str, Any]) -> None:
+    """Remove the solution of an earlier run where the instance has none now, and say so."""
+    if not result.get("valid") and is_file(item.solution):
+        Path(item.solution).unlink()
+        result["reason"] += f"; {Path(item.solution).name} of an earlier run was removed"
+
+
 def run_instance(item: Item) -> dict[str, Any]:
     """The result of an instance, from a process of its own; whatever happens, it is a result."""
+    if _running.is_over:
+        return {"status": "interrupted", "reason": "before it was begun"}
     late_s = LATE_SHARE * item.limit_s + LATE_S
     begun = time.monotonic()
     asked = {
@@ -254,30 +335,52 @@ def run_instance(item: Item) -> dict[str, Any]:
         text=True,
     ) as process:
         try:
-            out, err = process.communicate(json.dumps(asked), timeout=late_s)
-        except subprocess.TimeoutExpired:
-            result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
-        except KeyboardInterrupt:
-            result = _interrupted(process)
-        else:
-            result = result_of(process.returncode, out, err, MEMORY_BYTES)
+            with _running.noted(process):
+                result = _result(process, json.dumps(asked), late_s)
         finally:
             process.kill()
     return result | {"process_s": time.monotonic() - begun}
 
 
-def _interrupted(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    """What an interrupted process holds: it is told, too, and ends its search."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+def _result(process: "subprocess.Popen[str]", asked: str, late_s: float) -> dict[str, Any]:
+    """What a process answers, or holds when it is interrupted."""
+    end = time.monotonic() + late_s
+    given: str | None = asked
+    while not _running.is_over:
+        left_s = end - time.monotonic()
+        if left_s <= 0:
+            return {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
+        try:
+            out, err = process.communicate(given, timeout=min(left_s, LOOK_S))
+        except subprocess.TimeoutExpired:
+            given = None  # it is sent once
+        except KeyboardInterrupt:
+            _running.is_over = True
+            interrupt(process)
+        else:
+            result = result_of(process.returncode, out, err, MEMORY_BYTES)
+            return _unless_cut_short(result) if _running.is_over else result
     try:
         out, err = process.communicate(timeout=LEAVING_S)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         return {"status": "interrupted", "reason": "before a solution was written"}
-    result = result_of(process.returncode, out, err, MEMORY_BYTES)
-    if not result.get("valid"):
+    return _unless_cut_short(result_of(process.returncode, out, err, MEMORY_BYTES))
+
+
+def interrupt(process: "subprocess.Popen[str]") -> None:
+    """Have a process end its search and write what it holds; end it where it cannot be told."""
+    with suppress(OSError):  # it has ended
+        if sys.platform == "win32":
+            process.kill()
+        else:
+            process.send_signal(signal.SIGINT)
+
+
+def _unless_cut_short(result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a process that was told to end; `interrupted` where it died of that."""
+    if result["status"] == "crash":
         return {"status": "interrupted", "reason": "before a solution was found"}
-    return result | {"interrupted": True}
+    return result
 
 
 def _row(item: Item, result: Mapping[str, Any], published: Mapping[str, float]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def main() -> None:
     """Solve the instance that standard input names, and print the result as JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
     leave_with(int(asked["parent"]))
-    # Workers of `--jobs` ignore Ctrl-C, and their processes inherit that; this one ends its search.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is under `nohup`
+        signal.signal(signal.SIGINT, _interrupt_once)
     limit_memory(int(asked["memory_bytes"]))
     out = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no result
@@ -53,6 +53,12 @@ def main() -> None:
     result["memory_bytes"] = peak_memory_bytes()
     out.write(json.dumps(result) + "\n")
     out.flush()
+
+
+def _interrupt_once(_signal: int, _frame: object) -> None:
+    """End the search; a second Ctrl-C, which the parent passes on, does not end what follows."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def solved(

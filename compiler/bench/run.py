@@ -22,6 +22,7 @@ from ullage.compiler.common.files import (
     MAX_READ_BYTES,
     is_file,
     kind_of,
+    make_folder,
     read_file,
     write_atomic,
 )
@@ -95,8 +96,7 @@ def run_suite(
         KeyboardInterrupt: interrupted before any row was finished.
     """
     begun = time.monotonic()
-    if not folder.exists():  # what a dangling link points to is made, too
-        Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / FINISHED_FILE
     if fresh and is_file(path):
         path.unlink()

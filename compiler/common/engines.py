@@ -6,7 +6,7 @@ An item's result depends on the item alone, so results are the same wherever the
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -49,13 +49,15 @@ def in_order(
 
 
 @contextmanager
-def open_engine(name: str, jobs: int) -> Iterator[Engine]:
+def open_engine(name: str, jobs: int, *, threads: bool = False) -> Iterator[Engine]:
     """What runs items, until the context ends.
 
     Args:
         name: `processes` or `ray`. Ray joins the cluster of the variable RAY_ADDRESS where it is
             set, else it begins one on this machine.
         jobs: processes; with one of them and the engine `processes`, items run here.
+        threads: the function starts a process of its own for each item, so that the engine
+            `processes` waits for them in threads of this process.
 
     Raises:
         UsageError: the engine is unknown or not installed.
@@ -69,13 +71,16 @@ def open_engine(name: str, jobs: int) -> Iterator[Engine]:
         raise UsageError(f"unknown engine {name!r}; there are: {', '.join(ENGINES)}")
     elif jobs == 1:
         yield HERE
+    elif threads:
+        with ThreadPoolExecutor(jobs) as threads_pool:
+            yield _Pool(threads_pool, jobs)
     else:
         # Forks of a process with threads (numba, BLAS) may hang; fresh processes do not.
         pool = ProcessPoolExecutor(
             jobs, mp_context=get_context("spawn"), initializer=_ignore_ctrl_c
         )
         try:
-            yield _Processes(pool, jobs)
+            yield _Pool(pool, jobs)
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -93,10 +98,10 @@ class _Here:
 HERE: Engine = _Here()
 
 
-class _Processes:
-    """Runs items in a pool of processes."""
+class _Pool:
+    """Runs items in a pool of processes or threads."""
 
-    def __init__(self, pool: ProcessPoolExecutor, jobs: int) -> None:
+    def __init__(self, pool: Executor, jobs: int) -> None:
         self._pool, self._jobs = pool, jobs
 
     def run(

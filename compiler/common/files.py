@@ -95,6 +95,22 @@ def check_folder(folder: Path, option: str) -> None:
         raise UsageError(f"{option} {folder}: cannot be written to; name a writable folder")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and its parents; what a dangling link points to is made, too.
+
+    Raises:
+        UsageError: it cannot be made.
+        OutputError: the device is full.
+    """
+    try:
+        if not folder.is_dir():
+            Path(os.path.realpath(folder)).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        kind = OutputError if getattr(error, "errno", None) in _FULL else UsageError
+        raise kind(f"{folder}: this folder cannot be made: {reason}; name another one") from error
+
+
 def check_file(path: Path, option: str) -> None:
     """Refuse a file that could not be written, before time is spent on what it holds.
 

@@ -7,6 +7,7 @@ time. Operators and tensors are numbered from 0, as in the file.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def instance_of(document: Mapping[str, Any], where: str) -> Instance:
     _check_sides(widths, heights, where)
     kinds = fields.entries("op_types")
     for operator, kind in enumerate(kinds):
-        if kind not in {MATMUL, POINTWISE}:
+        if kind not in (MATMUL, POINTWISE):  # no set: a list among them has no hash
             raise ModelError(
                 f"{where}: operator {operator} is of type {brief(kind)}; there are {MATMUL} and "
                 f"{POINTWISE}"
@@ -158,7 +159,24 @@ def instance_of(document: Mapping[str, Any], where: str) -> Instance:
         native_height=native[1],
     )
     _check_graph(instance, where)
+    if not isfinite(_most_cost(instance)):
+        raise ModelError(
+            f"{where}: slow_memory_bandwidth is {bandwidth:g}, so low that costs are above the "
+            "largest 64-bit float; costs are finite"
+        )
     return instance
+
+
+def _most_cost(instance: Instance) -> float:
+    """What the operators cost, each alone, in tiles and steps of one element; infinite if so."""
+    total = 0.0
+    for operator, cost in enumerate(instance.base_costs):
+        written = instance.outputs[operator]
+        area = instance.widths[written[0]] * instance.heights[written[0]]
+        steps = area * (instance.depth(operator) if instance.is_matmul[operator] else 1)
+        moved = steps * (len(instance.inputs[operator]) + len(written))
+        total += area * cost + float(moved) / instance.bandwidth
+    return total
 
 
 class _Fields:

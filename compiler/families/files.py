@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ullage.compiler.common.files import write_atomic
+from ullage.compiler.common.files import make_folder, write_atomic
 from ullage.compiler.common.units import counted, percent_above
 from ullage.compiler.exchange.solution_file import dump_solution
 from ullage.compiler.families.family import Family
@@ -100,7 +100,7 @@ def write_family(family: Family, folder: Path) -> dict[str, str]:
     Returns:
         What is written -> path: `json`, `c`, and `plan_LENGTH` for each bucket.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = {"json": folder / FAMILY_FILE, "c": folder / FAMILY_HEADER}
     write_atomic(paths["json"], json_bytes(family))
     write_atomic(paths["c"], family_header(family).encode("ascii"))

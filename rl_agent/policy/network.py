@@ -30,6 +30,8 @@ NEIGHBOURS = 16
 FARTHEST = 4.0
 # Added to standard deviations, so that none is zero.
 LEAST_SPREAD = 1e-6
+# Numbers of a checkpoint above that are damage: trained weights are about 1.
+MOST = 1e9
 # Version of the checkpoint files.
 FORMAT = 3
 # The trained weights that come with the package.
@@ -159,7 +161,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Arrays and description of a file that `write_arrays` wrote.
 
     Raises:
-        UsageError: it is missing or no such file.
+        UsageError: it is missing, no such file, or holds numbers that are not finite or absurd.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -169,15 +171,31 @@ def read_arrays(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         arrays = load(data)
         # The format: the length of a JSON header in eight bytes, little end first; the header.
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        about = json.loads(header["__metadata__"]["about"])
-    except (UsageError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        about = json.loads(header.get("__metadata__", {}).get("about", "null"))
+    except (
+        UsageError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
         raise UsageError(
             f"{path} cannot be read as a checkpoint: {error}; train one with ullage train --out"
         ) from error
     if not isinstance(about, dict):
-        raise UsageError(f"{path} is no checkpoint of ullage; train one with ullage train --out")
+        raise UsageError(
+            f"{path} is no checkpoint of ullage: its metadata has no JSON object `about`; train "
+            "one with ullage train --out"
+        )
     if about.get("format") != FORMAT:
         raise UsageError(f"{path} has checkpoint format {about.get('format')}, known is {FORMAT}")
+    for name, array in arrays.items():
+        if np.issubdtype(array.dtype, np.number) and not (np.abs(array) <= MOST).all():
+            raise UsageError(
+                f"{path} is damaged: array {name} holds numbers that are not finite or above "
+                f"{MOST:g}, where trained weights are about 1; restore the file, or train anew"
+            )
     return arrays, about
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.contest.instance import Instance
@@ -27,7 +28,7 @@ from ullage.solvers.contest.sequence import (
     Tensors,
     Tilings,
 )
-from ullage.solvers.contest.tiling import snake
+from ullage.solvers.contest.tiling import MOST_STEPS, snake
 
 # Most operators of a subgraph, one length after the other: each takes several times as long as the
 # one before, and the next is tried where a subgraph is as long as may be.
@@ -88,7 +89,8 @@ def search(
         tilings: granularities that another search of the instance has found; more are added.
 
     Raises:
-        InfeasibleError: an operator does not fit into fast memory with tiles of any size.
+        InfeasibleError: an operator does not fit into fast memory with tiles of any size, or takes
+            more than `MOST_STEPS` steps with those that fit.
         KeyboardInterrupt: interrupted before a solution was found.
     """
     costs = Costs(instance, strict=strict, tilings=tilings)
@@ -128,6 +130,27 @@ def _subgraph(instance: Instance, group: Group) -> Subgraph:
         (tiling.width, tiling.height, tiling.step),
         tuple(sorted(group.retained)),
         tiles,
+    )
+
+
+def _no_solution(instance: Instance) -> InfeasibleError:
+    """The error where no order of the operators was cut: says which operator is to blame."""
+    details: dict[str, Any] = {"available": instance.capacity}
+    # in tiles and steps of one element an operator holds one of each operand and of each output
+    least = [len(r) + len(w) for r, w in zip(instance.inputs, instance.outputs, strict=True)]
+    operator = max(range(len(least)), key=least.__getitem__)
+    if least[operator] > instance.capacity:
+        return InfeasibleError(
+            f"operator {operator} does not fit into fast memory ({instance.capacity:g} elements) "
+            f"even with the smallest tiles, which take {least[operator]}; a larger "
+            "fast_memory_capacity would help",
+            details | {"operator": operator, "needed": least[operator]},
+        )
+    return InfeasibleError(
+        f"no solution was found with up to {MOST_STEPS} steps per subgraph, the most that are "
+        f"tried: tiles that fit into fast memory ({instance.capacity:g} elements) are so small "
+        "that some operator takes more; a larger fast_memory_capacity would help",
+        details | {"most_steps": MOST_STEPS},
     )
 
 
@@ -183,12 +206,7 @@ class _Search:
                 if longest >= len(order) or is_long <= longest // 3:
                     break
         if not self.best:
-            raise InfeasibleError(
-                "no order of the operators has a solution: some operator's operands do not fit "
-                f"into fast memory ({self._i.capacity:g} elements) even with the smallest tiles; "
-                "a larger fast_memory_capacity would help",
-                {"available": self._i.capacity},
-            )
+            raise _no_solution(self._i)
 
     def improve(self, most_steps: int | None) -> None:
         """Anneal until the time is over."""

@@ -20,8 +20,9 @@ from ullage.solvers.contest.subgraphs import Form, Loads, Shape
 # Sides and depths are cut into equal parts. Numbers of parts that are tried one by one, and the
 # ratio of those beyond.
 FINE_PARTS, RATIO = 8, 1.2
-# Most steps of a subgraph: larger ones are never near the best, and slow to check.
-MAX_STEPS = 1_000_000
+# Most steps of a subgraph: larger ones are never near the best, and slow to check. Where every
+# granularity has more, up to MOST_STEPS, the most that the rules visit.
+MAX_STEPS, MOST_STEPS = 1_000_000, 4_000_000
 
 
 # Granularities whose costs are computed first; of the others those whose bound is below the best.
@@ -150,7 +151,8 @@ def _candidates(instance: Instance, shape: Shape, form: Form, *, is_cut: bool) -
             found.append((*(pair if axis == 0 else pair[::-1]), depth[allowed]))
     width, height, depth = (np.concatenate(part) for part in zip(*found, strict=True))
     tiles = np.ceil(shape.width / width) * np.ceil(shape.height / height)
-    keep = tiles * (np.ceil(shape.depth / depth) if is_cut else 1) <= MAX_STEPS
+    count = tiles * (np.ceil(shape.depth / depth) if is_cut else 1)
+    keep = count <= (MAX_STEPS if (count <= MAX_STEPS).any() else MOST_STEPS)
     return (width[keep], height[keep], depth[keep]) if keep.any() else None
 
 

@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from ullage.cli.main import run
+from ullage.rl_agent.policy.network import SHIPPED, read_arrays, write_arrays
 from ullage.rl_agent.schedule import session
+from ullage.rl_agent.schedule.network import SHIPPED as SHIPPED_SCHEDULER
 from ullage.rl_agent.schedule.network import network_in
 from ullage.rl_agent.schedule.train import ScheduleTrainOptions
 
@@ -57,3 +60,47 @@ def test_the_schedule_game_is_trained_too(
     assert run([*words, "--agent", "muzero"]) == 2
     assert run(["train", "--game", "chess"]) == 2
     assert "--game is malloc or schedule" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("game", ["malloc", "schedule"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--seed", "-1"], "at least 0, not -1"),
+        (["--seed", str(2**63)], "at most"),
+        (["--target", "edge-npu-spm"], "go with a MODEL"),
+        (["--dtype", "bf16"], "go with a MODEL"),
+    ],
+)
+def test_options_that_do_not_serve_are_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], game: str, words: list[str], said: str
+) -> None:
+    out = tmp_path / "mine.safetensors"
+    assert run(["train", "--game", game, "--out", str(out), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("game", ["malloc", "schedule"])
+@pytest.mark.parametrize("number", [1e307, -1e307, float("nan"), float("inf")])
+def test_weights_that_are_no_weights_are_not_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], game: str, number: float
+) -> None:
+    arrays, about = read_arrays(SHIPPED if game == "malloc" else SHIPPED_SCHEDULER)
+    arrays["weights"] = arrays["weights"].copy()
+    arrays["weights"][3] = number
+    bad, out = tmp_path / "bad.safetensors", tmp_path / "out.safetensors"
+    write_arrays(bad, arrays, about)
+    assert run(["train", "--game", game, "--resume", str(bad), "--out", str(out)]) == 2
+    assert "array weights holds numbers that are not finite or above" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_checkpoint_without_its_description_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arrays, _ = read_arrays(SHIPPED)
+    bad, out = tmp_path / "bad.safetensors", tmp_path / "out.safetensors"
+    save_file(arrays, bad)
+    assert run(["train", "--resume", str(bad), "--out", str(out)]) == 2
+    assert "its metadata has no JSON object `about`" in capsys.readouterr().err

@@ -101,8 +101,38 @@ def test_a_process_that_dies_loses_its_row_alone(
     assert run_instance(item._replace(limit_s=0.1))["status"] == "late"
 
 
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"fast_memory_capacity": 2}, "infeasible"), ({"op_types": ["MatMul", []] * 2}, "model")],
+)
+def test_a_solution_of_an_earlier_run_does_not_stay(
+    tmp_path: Path, change: dict[str, object], status: str
+) -> None:
+    write_instance(tmp_path / "in", "1", CHAIN)
+    assert run_contest(tmp_path / "in", tmp_path / "out", HERE).rows[0]["valid"]
+    solution = tmp_path / "out" / "1.solution.json"
+    kept = solution.read_bytes()
+    write_instance(tmp_path / "in", "1", CHAIN | change)
+    (row,) = run_contest(tmp_path / "in", tmp_path / "out", HERE).rows
+    assert row["status"] == status
+    assert "1.solution.json of an earlier run was removed" in row["reason"]
+    assert not solution.exists()
+    solution.write_bytes(kept)  # the row is finished, and its solution not its own
+    (row,) = run_contest(tmp_path / "in", tmp_path / "out", HERE).rows
+    assert "was removed" in row["reason"]
+    assert not solution.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    write_instance(tmp_path / "in", "1", CHAIN)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be made"):
+        run_contest(tmp_path / "in", tmp_path / "file" / "out", HERE)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_keeps_the_best(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("jobs", "parent_alone"), [(1, False), (2, False), (2, True)])
+def test_ctrl_c_keeps_the_best(tmp_path: Path, jobs: int, *, parent_alone: bool) -> None:
     # so many operators that the search goes on for its whole limit
     count = 60
     document = CHAIN | {
@@ -113,10 +143,14 @@ def test_ctrl_c_keeps_the_best(tmp_path: Path) -> None:
         "op_types": ["MatMul", "Pointwise"] * (count // 2),
         "base_costs": [30, 5] * (count // 2),
     }
-    write_instance(tmp_path / "in", "24", document)
+    names = [str(21 + number) for number in range(jobs + 1)]  # the last one is not begun
+    for name in names:
+        write_instance(tmp_path / "in", name, document)
     asked = ["bench", "--suite", "mlsys26", "--instances", str(tmp_path / "in")]
-    asked += ["-o", str(tmp_path / "out"), "--json"]
-    script = "from ullage.cli.start import main; main()"
+    asked += ["-o", str(tmp_path / "out"), "--json", "--jobs", str(jobs)]
+    # whoever runs the tests in the background ignores Ctrl-C, and that is inherited
+    script = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script += "from ullage.cli.start import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, *asked],
         stdout=subprocess.PIPE,
@@ -126,15 +160,18 @@ def test_ctrl_c_keeps_the_best(tmp_path: Path) -> None:
         deadline = time.monotonic() + 60
         while not (tmp_path / "out" / "rows.jsonl").exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        time.sleep(5)
-        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(5 * jobs)
+        (os.kill if parent_alone else os.killpg)(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=60)
     printed = json.loads(out)
     assert process.returncode == 130
     assert printed["interrupted"]
     assert printed["computed"] == 0
-    (row,) = printed["rows"]
-    solution = read_solution(tmp_path / "out" / "24.solution.json")
-    instance = read_instance(tmp_path / "in" / "24.json")
-    assert evaluate(instance, solution).cost == pytest.approx(row["cost"])
-    assert not (tmp_path / "out" / "rows.jsonl").read_text()  # another run goes on with it
+    assert [row["instance"] for row in printed["rows"]] == names[:jobs]
+    instance = read_instance(tmp_path / "in" / f"{names[0]}.json")
+    for row in printed["rows"]:
+        solution = read_solution(tmp_path / "out" / f"{row['instance']}.solution.json")
+        assert evaluate(instance, solution).cost == pytest.approx(row["cost"])
+    with (tmp_path / "out" / "results.csv").open(newline="") as file:
+        assert [row["instance"] for row in csv.DictReader(file)] == names[:jobs]
+    assert not (tmp_path / "out" / "rows.jsonl").read_text()  # another run goes on with them

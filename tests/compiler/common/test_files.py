@@ -15,6 +15,7 @@ from ullage.compiler.common.files import (
     check_folder,
     is_file,
     kind_of,
+    make_folder,
     read_file,
     recording,
     together,
@@ -262,3 +263,15 @@ def test_after_ctrl_c_the_files_that_are_complete_are_written(tmp_path: Path) ->
         _write_then_raise(tmp_path / "one", KeyboardInterrupt())
     assert written == [str(tmp_path / "one")]
     assert (tmp_path / "one").read_bytes() == b"1"
+
+
+def test_a_folder_is_made_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    make_folder(tmp_path / "link")
+    make_folder(tmp_path / "link" / "a" / "b")
+    assert (tmp_path / "far" / "away" / "a" / "b").is_dir()
+    make_folder(tmp_path / "link")
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="cannot be made"):
+            make_folder(folder)

@@ -91,3 +91,29 @@ def test_an_interrupted_search_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(search_module._Search, "begin", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search(instance, time.monotonic() + 600)
+
+
+def alone(side: int, capacity: int) -> Instance:
+    """A MatMul of squares, and a Pointwise operator behind it, in little fast memory."""
+    document = {"widths": [side] * 4, "heights": [side] * 4, "inputs": [[0, 1], [2]]}
+    document |= {"outputs": [[2], [3]], "base_costs": [1000, 100]}  # type: ignore[dict-item]
+    document |= {"op_types": ["MatMul", "Pointwise"]}  # type: ignore[dict-item]
+    document |= {"fast_memory_capacity": capacity, "slow_memory_bandwidth": 10}  # type: ignore[dict-item]
+    return instance_of(document | {"native_granularity": [64, 64]}, "alone")
+
+
+def test_the_smallest_tiles_are_taken_where_no_others_fit() -> None:
+    instance = alone(128, 3)  # 128^3 steps of one element each
+    found = search(instance, time.monotonic())
+    assert [part.granularity for part in found.subgraphs] == [(1, 1, 1), (1, 1, 1)]
+    assert found.cost == pytest.approx(18_022_400)
+    assert evaluate(instance, found.subgraphs).cost == pytest.approx(found.cost)
+
+
+def test_why_there_is_no_solution_is_told() -> None:
+    with pytest.raises(InfeasibleError, match=r"operator 0 does not fit.* take 3;") as caught:
+        search(alone(128, 2), time.monotonic())
+    assert caught.value.details["operator"] == 0
+    with pytest.raises(InfeasibleError, match="up to 4000000 steps") as caught:
+        search(alone(256, 3), time.monotonic())
+    assert caught.value.details["most_steps"] == 4_000_000
