@@ -70,7 +70,7 @@ Schedule = Annotated[
     str | None,
     typer.Option(
         "--schedule",
-        metavar="whole|cascade|agent|FILE",
+        metavar="whole|cascade|agent|agent:CHECKPOINT|FILE",
         help="Run operators whole, or in stripes; compile takes the better one by default.",
     ),
 ]
@@ -249,6 +249,7 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
     dims: dict[str, int] = {}
     for name, value in pairs(arguments.get("dims"), "--dim").items():
         dims[name] = parse_count(value, f"--dim {name}")
+    schedule, checkpoint = _schedule_of(arguments.get("schedule", "whole"))
     fast = arguments.get("fast_memory")
     then, within = arguments.get("then"), arguments.get("within")
     slower = arguments.get("slower_by")
@@ -261,7 +262,8 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         objective=arguments.get("objective"),
         fast_memory_bytes=None if fast is None else parse_size(fast),
         order=arguments.get("order", "model"),
-        schedule=arguments.get("schedule", "whole"),
+        schedule=schedule,
+        schedule_agent=Path(checkpoint) if checkpoint else None,
         recompute=arguments.get("recompute", "off"),
         update=arguments.get("update"),
         dims=dims,
@@ -281,6 +283,18 @@ def compile_options(arguments: dict[str, Any]) -> "CompileOptions":
         op_costs=arguments.get("op_costs"),
         seed=arguments.get("seed", 0),
     )
+
+
+def _schedule_of(value: str | None) -> tuple[str | None, str]:
+    """What `--schedule` names, and the checkpoint in `agent:CHECKPOINT`, empty without one."""
+    from ullage.compiler.common.errors import UsageError
+
+    if value is None or not value.startswith("agent:"):
+        return value, ""
+    checkpoint = value.removeprefix("agent:")
+    if not checkpoint:
+        raise UsageError("--schedule agent:CHECKPOINT: name a checkpoint behind the colon")
+    return "agent", checkpoint
 
 
 def _begun(limit_s: float | None) -> float | None:

@@ -42,9 +42,14 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     dtype: options.Dtype = DEFAULTS[1],
     fast_memory: options.FastMemory = None,
     sets: options.Sets = None,
-    out: Annotated[Path, typer.Option("--out", metavar="CKPT", help="Checkpoint to write.")] = Path(
-        "rl.safetensors"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="CKPT",
+            help="Checkpoint to write; by default rl.safetensors or scheduler.safetensors.",
+        ),
+    ] = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", metavar="CKPT", help="Checkpoint to go on from.")
     ] = None,
@@ -74,6 +79,8 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     from ullage.cli.render import console, print_json, progress
     from ullage.compiler.common.files import check_file
 
+    if arguments["out"] is None:
+        arguments["out"] = Path("scheduler.safetensors" if game == "schedule" else "rl.safetensors")
     check_file(arguments["out"], "--out")
     train_agent = {"rl": _train_rl, "muzero": _train_muzero}.get(agent)
     if train_agent is None:
@@ -134,7 +141,7 @@ def _train_scheduler(
         f"{session.out}: {training.generation} generations on {trained.exercises} networks in "
         f"{format_time(trained.total_s)}; one decode is worth {100 * training.reward:+.2f} % over "
         f"the dynamic program's by the linear program (smoothed, with training noise); "
-        f"log: {trained.log}"
+        f"log: {trained.log}; use it: --schedule agent:{session.out}"
     )
     document = {
         "agent": "rl",

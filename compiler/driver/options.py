@@ -52,6 +52,8 @@ class CompileOptions:
             stripe, chosen for the objective and the target), `agent` (the same search, begun and
             led by a trained policy), the path of a schedule's JSON file or of a plan's in parts, or
             a `Schedule`; None for cascades where `driver.schedules.why_whole` has no objection.
+        schedule_agent: checkpoint of the policy that leads `schedule="agent"` (`ullage train --game
+            schedule`); None for the one that ships.
         recompute: `auto`: whole operators run again where that is better than keeping or swapping
             what they made; `off`: each runs once.
         update: of a training step, which parameters get new values: `last:N`, or a file with their
@@ -86,6 +88,7 @@ class CompileOptions:
     fast_memory_bytes: int | None = None
     order: str = DEFAULT_ORDER
     schedule: str | Path | Schedule | None = None
+    schedule_agent: Path | None = None
     recompute: str = OFF
     update: str | None = None
     dims: Mapping[str, int] = field(default_factory=dict)
@@ -315,20 +318,20 @@ def check_applies(options: CompileOptions, problem: Problem) -> None:
     plain = CompileOptions()
     if options.schedule == WHOLE:  # the steps stay as they are
         plain = replace(plain, schedule=WHOLE)
-    for name in (
-        "schedule",
-        "recompute",
-        "update",
-        "dims",
-        "batch",
-        "dtype",
-        "fuse",
-        "alias",
-        "states",
-        "op_costs",
+    for name, flag in (
+        ("schedule", "--schedule"),
+        ("recompute", "--recompute"),
+        ("update", "--update"),
+        ("dims", "--dim"),
+        ("batch", "--batch"),
+        ("dtype", "--dtype"),
+        ("fuse", "--no-fuse"),
+        ("alias", "--no-alias"),
+        ("states", "--state"),
+        ("op_costs", "--op-costs"),
     ):
         if getattr(options, name) != getattr(plain, name):
             raise UsageError(
-                f"option {name} says how a model is read, and a problem is not read from one; "
-                "leave it out, or use compile_model"
+                f"{flag} (option {name}) says how a model is read, and a problem is not read from "
+                "one: leave it out, or compile the model"
             )

@@ -91,7 +91,8 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
     """Check that cascades can be searched for.
 
     Raises:
-        UsageError: the target allows no parts, or not for this objective.
+        UsageError: the target allows no parts, or not for this objective, or the checkpoint of the
+            agent cannot be read.
     """
     if options.states:
         raise UsageError(
@@ -100,8 +101,10 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
         )
     if options.schedule == AGENT:
         from ullage.rl_agent.schedule.agent import check_playable
+        from ullage.rl_agent.schedule.network import network_in
 
         check_playable(options.minimised, target)
+        network_in(options.schedule_agent)  # now, not behind the plan of whole operators
     if not target.tile_axes:
         raise UsageError(
             f"operators run whole on {target.name}: use --schedule whole, another target, "
@@ -348,5 +351,5 @@ def _chosen(
     if options.schedule == AGENT:
         from ullage.rl_agent.schedule.agent import agent_until
 
-        return agent_until(task)
+        return agent_until(task, options.schedule_agent)
     return schedule_until(task)

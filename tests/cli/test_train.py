@@ -57,6 +57,11 @@ def test_the_schedule_game_is_trained_too(
     document = json.loads(capsys.readouterr().out)
     assert (document["game"], document["generations"]) == ("schedule", 2)
     assert len(network_in(out).weights)
+    squeezenet = ["compile", "squeezenet", "--dtype", "int8", "--fast-memory", "256KiB", "--quiet"]
+    assert run([*squeezenet, "--schedule", f"agent:{out}", "--time-limit", "20s"]) == 0
+    assert run([*squeezenet, "--schedule", f"agent:{tmp_path / 'none.safetensors'}"]) == 2
+    assert "none.safetensors" in capsys.readouterr().err
+    assert run([*squeezenet, "--schedule", "agent:"]) == 2
     assert run([*words, "--agent", "muzero"]) == 2
     assert run(["train", "--game", "chess"]) == 2
     assert "--game is malloc or schedule" in capsys.readouterr().err
