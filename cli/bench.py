@@ -81,7 +81,7 @@ def bench_command(  # noqa: PLR0913, PLR0917 - options of the command line
     chosen = load_suite(suite, models)
     folder = output or Path("bench") / chosen.name
     check_folder(folder, "-o")
-    with progress(quiet=as_json) as tell, open_engine(engine, jobs) as runner:
+    with progress(quiet=as_json) as tell, open_engine(engine, jobs, threads=True) as runner:
         benched = run_suite(chosen, folder, runner, tell, fresh=fresh)
     if not benched.interrupted:
         error = only_error(benched)

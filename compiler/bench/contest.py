@@ -12,15 +12,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ullage.compiler.bench.process import environment
+from ullage.compiler.bench.process import Running, environment
 from ullage.compiler.bench.run import (
     FINISHED_FILE,
     LATE_S,
@@ -77,65 +76,6 @@ RESULT_COLUMNS = (
     "subgraphs",
 )
 TIME_COLUMNS = ("instance", "process_s", "cpu_s", "memory_bytes")
-
-
-class _Running:
-    """The processes of instances that run now, in threads of this process: Ctrl-C ends them all.
-
-    Attributes:
-        is_over: no other instance is begun.
-    """
-
-    def __init__(self) -> None:
-        self.is_over = False
-        self._processes: set[subprocess.Popen[str]] = set()
-
-    @contextmanager
-    def noted(self, process: "subprocess.Popen[str]") -> Iterator[None]:
-        """Pass Ctrl-C on to a process meanwhile."""
-        self._processes.add(process)
-        if self.is_over:  # since it was begun
-            interrupt(process)
-        try:
-            yield
-        finally:
-            self._processes.discard(process)
-
-    @contextmanager
-    def ended_by_ctrl_c(self) -> Iterator[None]:
-        """Pass the first Ctrl-C on meanwhile; another one ends the command.
-
-        Outside the main thread signals are left alone.
-        """
-        self.is_over = False
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.getsignal(signal.SIGINT)
-        if before is not signal.default_int_handler:
-            yield
-            return
-
-        def end(_signal: int, _frame: object) -> None:
-            signal.signal(signal.SIGINT, before)
-            self.is_over = True
-            if not self._processes:  # none was begun yet, or they are another machine's
-                raise KeyboardInterrupt
-            for process in tuple(self._processes):
-                interrupt(process)
-
-        signal.signal(signal.SIGINT, end)
-        try:
-            yield
-        except KeyboardInterrupt:
-            for process in tuple(self._processes):
-                process.kill()
-            raise
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-
-_running = _Running()
 
 
 class Item(NamedTuple):
@@ -374,6 +314,9 @@ def interrupt(process: "subprocess.Popen[str]") -> None:
             process.kill()
         else:
             process.send_signal(signal.SIGINT)
+
+
+_running = Running(interrupt, waits=True)
 
 
 def _unless_cut_short(result: dict[str, Any]) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 """What the process of a row is told: how many threads and how much memory it has, when to leave."""
 
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 # Seconds between two looks at whether the parent is still there.
 ORPHAN_S = 0.5
@@ -55,3 +57,67 @@ def leave_with(parent: int) -> None:
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The environment of a row's process: one thread in each library."""
     return {**variables, **dict.fromkeys(THREADS, "1")}
+
+
+class Running:
+    """The processes of rows that run now, in threads of this process: Ctrl-C ends them all.
+
+    Attributes:
+        is_over: no other row is begun.
+    """
+
+    def __init__(self, end: Callable[["subprocess.Popen[str]"], None], *, waits: bool) -> None:
+        """Nothing runs yet.
+
+        Args:
+            end: ends a process.
+            waits: for what a process still says; else `KeyboardInterrupt` is raised at once.
+        """
+        self._end, self._waits = end, waits
+        self.is_over = False
+        self._processes: set[subprocess.Popen[str]] = set()
+
+    @contextmanager
+    def noted(self, process: "subprocess.Popen[str]") -> Iterator[None]:
+        """Pass Ctrl-C on to a process meanwhile."""
+        self._processes.add(process)
+        if self.is_over:  # since it was begun
+            self._end(process)
+        try:
+            yield
+        finally:
+            self._processes.discard(process)
+
+    @contextmanager
+    def ended_by_ctrl_c(self) -> Iterator[None]:
+        """Pass the first Ctrl-C on meanwhile; another one ends the command.
+
+        Outside the main thread signals are left alone.
+        """
+        self.is_over = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+        if before is not signal.default_int_handler:
+            yield
+            return
+
+        def end(_signal: int, _frame: object) -> None:
+            signal.signal(signal.SIGINT, before)
+            self.is_over = True
+            running = tuple(self._processes)
+            for process in running:
+                self._end(process)
+            if not running or not self._waits:  # none was begun, or they are another machine's
+                raise KeyboardInterrupt
+
+        signal.signal(signal.SIGINT, end)
+        try:
+            yield
+        except KeyboardInterrupt:
+            for process in tuple(self._processes):
+                process.kill()
+            raise
+        finally:
+            signal.signal(signal.SIGINT, before)

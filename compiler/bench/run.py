@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from ullage.compiler.bench.process import environment, memory_reason
+from ullage.compiler.bench.process import Running, environment, memory_reason
 from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
 from ullage.compiler.bench.table import write_tables
 from ullage.compiler.common.engines import Engine
@@ -39,6 +39,10 @@ LATE_S, LATE_SHARE = 60.0, 2.0
 PROGRAM = "from ullage.compiler.bench.worker import main; main()"
 # Characters of a crashed process's last words that are kept.
 LAST_WORDS = 300
+
+
+# Rows that run now; Ctrl-C ends them, and those that are finished stay.
+_running = Running(subprocess.Popen.kill, waits=False)
 
 
 class Item(NamedTuple):
@@ -107,7 +111,7 @@ def run_suite(
     interrupted, done = False, 0
     progress(f"{len(items) - len(waiting)} of {len(items)} rows are finished")
     try:
-        with open_finished(path) as file:
+        with open_finished(path) as file, _running.ended_by_ctrl_c():
             for index, result in engine.run(run_row, waiting):
                 item = waiting[index]
                 finished[item.key] = result
@@ -198,6 +202,8 @@ def _flat(row: Row) -> dict[str, Any]:
 
 def run_row(item: Item) -> dict[str, Any]:
     """The result of a row, from a process of its own; whatever happens there, it is a result."""
+    if _running.is_over:
+        return {"status": "interrupted", "reason": "before it was begun"}
     asked = {
         "row": settings_of(item.row),
         "memory_bytes": item.memory_bytes,
@@ -215,7 +221,8 @@ def run_row(item: Item) -> dict[str, Any]:
         text=True,
     ) as process:
         try:
-            out, err = process.communicate(json.dumps(asked), timeout=late_s)
+            with _running.noted(process):
+                out, err = process.communicate(json.dumps(asked), timeout=late_s)
         except subprocess.TimeoutExpired:
             result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
         else:

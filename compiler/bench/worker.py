@@ -5,6 +5,7 @@ leaves.
 """
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -58,6 +59,7 @@ def main() -> None:
     """Compile the row that standard input describes, and print its result as JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
     leave_with(int(asked["parent"]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it after Ctrl-C
     limit_memory(int(asked["memory_bytes"]))
     out = sys.stdout
     sys.stdout = sys.stderr  # what libraries print is no result

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -96,6 +97,34 @@ def test_two_jobs_give_the_same_table(tmp_path: Path) -> None:
         run_suite(GRID, tmp_path / "two", engine)
     for name in ("results.csv", "results.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_ctrl_c_ends_rows_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that run would go on for ten minutes."""
+    begun = tmp_path / "begun"
+    monkeypatch.setattr(
+        bench_run, "PROGRAM", f"import time; open({str(begun)!r}, 'w'); time.sleep(600)"
+    )
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def press() -> None:
+        while not begun.exists():
+            time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        with (
+            open_engine("processes", 2, threads=True) as engine,
+            pytest.raises(KeyboardInterrupt),
+        ):
+            run_suite(GRID, tmp_path / "out", engine)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    presser.join()
+    assert not (tmp_path / "out" / FINISHED_FILE).read_text()  # killed rows are not finished
 
 
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
