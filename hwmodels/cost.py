@@ -30,6 +30,9 @@ from ullage.hwmodels.compute.work import nests_of
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
 
+# Relative difference up to which a latency keeps a limit: sums of seconds are rounded.
+LIMIT_TOLERANCE = 1e-9
+
 
 @dataclass(frozen=True)
 class Score:
@@ -191,6 +194,19 @@ def worth(score: Score, problem: Problem) -> float:
     if problem.blend is not None:
         value += problem.blend.weight * objective_value(score, problem.blend.objective)
     return value
+
+
+def exceeds_limit(latency_s: float, limit_s: float) -> bool:
+    """Whether a latency is above a limit by more than sums of the cost model are rounded.
+
+    Two plans that take equally long may differ in the last digits, as their steps are added up in
+    other orders.
+
+    Args:
+        latency_s: the latency, or a lower bound of it.
+        limit_s: what is allowed.
+    """
+    return latency_s > limit_s * (1 + LIMIT_TOLERANCE)
 
 
 def unknown_objective(objective: str) -> UsageError:

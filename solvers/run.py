@@ -15,7 +15,7 @@ from ullage.compiler.ir.assignment import UNPLACED
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.cost import Score, objective_value, score, worth
+from ullage.hwmodels.cost import Score, exceeds_limit, objective_value, score, worth
 from ullage.solvers import parallel_links, reductions
 from ullage.solvers.budget import Budget
 from ullage.solvers.contract import broken, check_bound, check_solution, plain_solution
@@ -177,7 +177,7 @@ def _judged(solver: Solver, plan: Plan, solution: Solution, solve_s: float) -> O
         raise broken(solver, f"its plan is illegal: {first.message}", rule=first.rule)
     verdict = score(plan)
     limit_s = plan.problem.latency_limit_s
-    if limit_s is not None and verdict.latency_s > limit_s:
+    if limit_s is not None and exceeds_limit(verdict.latency_s, limit_s):
         raise broken(solver, f"its plan takes {verdict.latency_s:.9g} s, allowed are {limit_s:.9g}")
     bound = solution.bound
     if bound is not None and plan.problem.blend is None:  # a blend's bound is not the objective's

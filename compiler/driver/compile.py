@@ -48,6 +48,7 @@ from ullage.compiler.driver.schedules import (
     why_needless,
     why_whole,
     with_found_states,
+    with_less_memory,
 )
 from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.frontend import Ordering, Prepared, in_order
@@ -412,7 +413,7 @@ def _solve_before(
         quick_bound: as of `solve_prepared`.
     """
     begun = time.monotonic()
-    plain = _whole_first(prepared, options, quick_bound=quick_bound)
+    plain, refused = _whole_first(prepared, options, quick_bound=quick_bound)
     if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
         return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
     name = _alternative(options)
@@ -422,10 +423,12 @@ def _solve_before(
         if plain is None:
             raise
         return _interrupted(plain)
-    except TimeLimitError as error:
-        if plain is None:
-            raise
-        return replace(plain, whole_because=f"no {name.found}: {error.message}")
+    except (InfeasibleError, TimeLimitError) as error:
+        if plain is not None:
+            return replace(plain, whole_because=f"no {name.found}: {error.message}")
+        if isinstance(error, InfeasibleError) and isinstance(refused, InfeasibleError):
+            raise with_less_memory(error, refused) from error
+        raise
     if "schedule" in found.model:
         result = _better_of(plain, found, options, begun, quick_bound=quick_bound)
         return with_repetitions_bound(result, found)
@@ -439,10 +442,12 @@ def _solve_before(
     return _ended(with_repetitions_bound(plain, found), prepared)
 
 
-def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled | None:
-    """The plan of whole operators, in a share of the job's time.
+def _whole_first(
+    whole: Prepared, options: CompileOptions, *, quick_bound: bool
+) -> tuple[Compiled | None, InfeasibleError | TimeLimitError | None]:
+    """The plan of whole operators, in a share of the job's time; or why there is none.
 
-    None where there is none: operators that do not fit whole may fit in parts.
+    Operators that do not fit whole may fit in parts.
     """
     limited = replace(
         options,
@@ -451,9 +456,9 @@ def _whole_first(whole: Prepared, options: CompileOptions, *, quick_bound: bool)
         time_limit_s=shared(whole, options.time_limit_s, OTHER_SHARE),
     )
     try:
-        return _solve_prepared(whole, limited, quick_bound=quick_bound)
-    except (InfeasibleError, TimeLimitError):
-        return None
+        return _solve_prepared(whole, limited, quick_bound=quick_bound), None
+    except (InfeasibleError, TimeLimitError) as error:
+        return None, error
 
 
 def _with_time_left(
@@ -496,7 +501,7 @@ def _solve_beside_whole(
     """The better of the plan in parts and that of whole operators; each has its own bound."""
     whole = replace(whole.on(prepared.target), started=prepared.started)
     begun = time.monotonic()
-    plain = _whole_first(whole, options, quick_bound=quick_bound)
+    plain, _ = _whole_first(whole, options, quick_bound=quick_bound)
     if plain is not None and plain.interrupted:
         return plain
     return _better_of(plain, prepared, options, begun, quick_bound=quick_bound)

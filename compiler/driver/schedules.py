@@ -236,6 +236,31 @@ def as_found_in_time(
     )
 
 
+def with_less_memory(parts: InfeasibleError, whole: InfeasibleError) -> InfeasibleError:
+    """The refusal of parts with the memory in which operators run whole, where that is less.
+
+    Parts may read more than the whole operator does, where its operands are made along other axes.
+
+    Args:
+        parts: what refused a schedule of parts.
+        whole: what refused whole operators on the same target.
+    """
+    one, other = parts.details, whole.details
+    needed, least = one.get("needed_bytes"), other.get("needed_bytes")
+    if one.get("tier") != other.get("tier") or needed is None or least is None or least >= needed:
+        return parts
+    old, new = f"--fast-memory {needed}", f"--fast-memory {least}"
+    return InfeasibleError(
+        parts.message.replace(old, f"{new}: less is enough for whole operators"),
+        {
+            **one,
+            "needed_bytes": least,
+            "excess_bytes": least - one["available_bytes"],
+            "remedies": [new if remedy == old else remedy for remedy in one["remedies"]],
+        },
+    )
+
+
 def _holds_for_any_parts(error: InfeasibleError, cut: Prepared) -> bool:
     """Whether what refused a schedule refuses every other one of the model."""
     from ullage.solvers.scheduling.cascade.fitting import least_bytes
@@ -262,15 +287,18 @@ def limit_text(prepared: Prepared, options: CompileOptions) -> str:
     if own_s is None:
         return ""
     job_s = own_s if prepared.limit_s is None else prepared.limit_s
-    return f" of {job_s:.3g} s" + (f" ({own_s:.3g} s of it until here)" if own_s < job_s else "")
+    part = f" ({own_s:.3g} s of it allotted to this part)" if own_s < job_s else ""
+    return f" of {job_s:.3g} s{part}"
 
 
 def phases_text(prepared: Prepared) -> str:
-    """The seconds of each phase before solving."""
+    """The seconds of each phase since the job began; what is no other phase is start-up."""
+    phases_s = prepared.import_s + prepared.order_s + prepared.schedule_s
+    other_s = max(0.0, time.monotonic() - prepared.started - phases_s)
     schedule = f", choosing a schedule {prepared.schedule_s:.2f} s" if prepared.schedule_s else ""
     return (
         f"reading the model took {prepared.import_s:.2f} s, choosing the order "
-        f"{prepared.order_s:.2f} s{schedule}"
+        f"{prepared.order_s:.2f} s{schedule}, start-up and all else {other_s:.2f} s"
     )
 
 

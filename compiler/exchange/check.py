@@ -10,7 +10,7 @@ from ullage.compiler.exchange.solution_file import StatedSolution
 from ullage.compiler.verify.verifier import Violation, find_violations
 from ullage.compiler.verify.well_formed import NO_STEP
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound, keeps_live_bytes, lower_bound
-from ullage.hwmodels.cost import Score, objective_value, score
+from ullage.hwmodels.cost import Score, exceeds_limit, objective_value, score
 
 # Relative difference up to which a stated value is the true one: that of a printed double.
 VALUE_TOLERANCE = 1e-9
@@ -91,7 +91,7 @@ def check_solution(stated: StatedProblem, solution: StatedSolution) -> Checked:
         )
         raise illegal([Violation("spill", message, NO_STEP, ())])
     limit = problem.latency_limit_s
-    if limit is not None and cost.latency_s > limit * (1 + VALUE_TOLERANCE):
+    if limit is not None and exceeds_limit(cost.latency_s, limit):
         message = f"it takes {cost.latency_s:.9g} s, and the problem allows {limit:.9g} s"
         raise illegal([Violation("latency-limit", message, NO_STEP, ())])
     return Checked(

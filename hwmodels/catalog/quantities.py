@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.ranges import (
+    MAX_CELLS,
     MAX_CYCLES,
     MAX_RATE,
     MAX_RATIO,
@@ -49,6 +50,13 @@ def _alignment(value: object) -> int:
     size_bytes = _size(value)
     if size_bytes.bit_count() != 1:
         raise ValueError("an alignment is a power of two (1, 2, 4 ... bytes)")
+    return size_bytes
+
+
+def _burst(value: object) -> int:
+    size_bytes = _size(value)
+    if not 1 <= size_bytes <= MAX_CELLS:
+        raise ValueError(f"a burst is from 1 to {MAX_CELLS} bytes")
     return size_bytes
 
 
@@ -163,6 +171,13 @@ class Alignment(Figure):
 
     expected_unit = "bytes"
     value: Annotated[int, BeforeValidator(_alignment)]
+
+
+class Burst(Figure):
+    """Bytes that are moved at once, 1 or more."""
+
+    expected_unit = "bytes"
+    value: Annotated[int, BeforeValidator(_burst)]
 
 
 class Granularity(Figure):

@@ -31,6 +31,7 @@ from ullage.compiler.ir.target import (
 )
 from ullage.hwmodels.catalog.quantities import (
     Alignment,
+    Burst,
     Bytes,
     BytesPerSecond,
     Count,
@@ -74,6 +75,7 @@ _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="l
 _ALL = Share(value=1.0, source="default", confidence="low")
 _HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
+_ONE_BYTE = Burst(value=1, source="default", confidence="high")
 _PLAIN = Ratio(value=1.0, source="default: weights are stored as they are", confidence="high")
 
 
@@ -107,7 +109,7 @@ class TierEntry(Strict):
     addressable: StrictBool = True
     read_only: StrictBool = False
     latency_s: Seconds = _NO_TIME
-    burst_bytes: Count = _ONE
+    burst_bytes: Burst = _ONE_BYTE
     max_outstanding_requests: Count | None = None
 
 
@@ -155,7 +157,7 @@ class MacBlocksEntry(Strict):
     output_cycles: CyclesTable
     input_cycles_per_byte: Cycles = _NO_CYCLES
     image_cycles_per_byte: Cycles = _NO_CYCLES
-    image_burst_bytes: Count = _ONE
+    image_burst_bytes: Burst = _ONE_BYTE
 
 
 class KernelCyclesEntry(Strict):

@@ -10,7 +10,8 @@ import numpy as np
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
+from ullage.hwmodels.bounds import Bound
+from ullage.hwmodels.cost import exceeds_limit
 from ullage.solvers.bounds.cones import Cone, Following, Preceding, layout_of
 from ullage.solvers.bounds.cuts import (
     Cut,
@@ -143,7 +144,7 @@ def memory_bounds(
                     break
                 known[size] = bounds
             bound: Bound = getattr(known[size], name)
-            if bound.value > limit_s * (1 + BOUND_TOLERANCE):
+            if exceeds_limit(bound.value, limit_s):
                 low, source = size, bound.source
             else:
                 high = size

@@ -21,7 +21,7 @@ from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import live_bytes_by_step
-from ullage.hwmodels.cost import score
+from ullage.hwmodels.cost import exceeds_limit, score
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
@@ -61,6 +61,8 @@ def smallest_within(problem: Problem, limit_s: float, budget: Budget) -> Solutio
     if not sizes.plan(sizes.most_bytes) and sizes.latency_s is not None:
         sizes = _Sizes(problem, limit_s, budget, inputs_ahead=True)
         sizes.plan(sizes.most_bytes)
+    if sizes.best is None and sizes.may_keep_limit:  # rounding loses less in another memory
+        sizes.look_below(budget.share(LP_SHARE))
     if sizes.best is None:
         raise sizes.too_slow() if sizes.latency_s is not None else _too_late()
     sizes.halve_for_the_lp(budget.share(LP_SHARE))
@@ -89,6 +91,7 @@ class _Sizes:
         latency_s: of the last plan.
         fastest_s: of the fastest legal plan within the target's own capacity; None where there is
             none.
+        may_keep_limit: by the LP a plan with room for everything may keep the limit.
     """
 
     def __init__(
@@ -102,12 +105,24 @@ class _Sizes:
         everything = sum(-(-s.size_bytes // unit) * unit for s in segments)
         self.most_bytes = everything + self._workspace
         least = int(live_bytes_by_step(problem, problem.target).max(initial=0))
+        self._least = least
         self.too_small, self.enough = least - 1, self.most_bytes
+        self.may_keep_limit = False
         self._wanted = least  # enough for the LP
         self.best: Assignment | None = None
         self.latency_s: float | None = None
         self.fastest_s: float | None = None
         self._capacity = problem.target.fastest.capacity_bytes
+
+    def look_below(self, budget: Budget) -> None:
+        """Look for a plan in less than room for everything, after that was not fast enough.
+
+        By the LP more memory is never worse; but shares become plans by rounding, which may lose
+        more time in a larger memory than in a smaller one.
+        """
+        self.too_small = self._least - 1
+        self.halve_for_the_lp(budget)
+        self.climb()
 
     def halve_for_the_lp(self, budget: Budget) -> None:
         """Look for the smallest size that is enough for the LP."""
@@ -125,14 +140,18 @@ class _Sizes:
 
     def halve(self) -> None:
         """Look for the smallest size with a plan, from what is enough for the LP upwards."""
+        self.climb()
+        while not self._is_close(self.too_small, self.enough) and not self.budget.is_over():
+            self.plan(self._between(self.too_small, self.enough))
+
+    def climb(self) -> None:
+        """Try ever larger sizes, from what is enough for the LP, until one has a plan."""
         step = STEP
         size = self._wanted
         while size < self.enough and not self.budget.is_over():
             if self.plan(size):
                 break
             size, step = int(self._wanted * (1 + step)), 2 * step
-        while not self._is_close(self.too_small, self.enough) and not self.budget.is_over():
-            self.plan(self._between(self.too_small, self.enough))
 
     def plan(self, size_bytes: int) -> bool:
         """Make a plan for a size; whether there is one that keeps the limit."""
@@ -153,7 +172,7 @@ class _Sizes:
         fits = peak + self._workspace <= self._capacity
         if fits and is_fastest and not find_violations(solution.assignment, limit=1):
             self.fastest_s = verdict.latency_s
-        if verdict.latency_s > self.limit_s:
+        if exceeds_limit(verdict.latency_s, self.limit_s):
             if not self.budget.is_over():
                 self.too_small = max(self.too_small, size_bytes)
             return False
@@ -201,8 +220,10 @@ class _Sizes:
         if relaxation is None:
             return None
         least_s = optimum(problem, relaxation) / (1 + TIE_BREAK)
-        if size_bytes < self.most_bytes and least_s > self.limit_s:
+        keeps = not exceeds_limit(least_s, self.limit_s)
+        if size_bytes < self.most_bytes and not keeps:
             return None
+        self.may_keep_limit = self.may_keep_limit or keeps
         return Direct(problem, segments, reference, relaxation), relaxation
 
     def _between(self, low: int, high: int) -> int:

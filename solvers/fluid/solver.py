@@ -131,7 +131,13 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
         direct = _direct(problem, options, budget.share(DIRECT_SHARE))
     except InfeasibleError:  # a home has no room for all of its tensors at the same time
         return solve_tiers(problem, options, budget)
-    solution = solve_tiers(problem, options, budget.share(TIERS_SHARE), direct.relaxation)
+    try:
+        solution = solve_tiers(problem, options, budget.share(TIERS_SHARE), direct.relaxation)
+    except InfeasibleError:  # the direct plan is tighter packed than the one that streams over all
+        other = _direct_plan(direct, options, budget)
+        note = "fluid: found no plan over all tiers; this one uses home and the fastest tier only"
+        # Its bound is that of plans which use two tiers; others may be better.
+        return replace(other, bound=None, shadow_prices=(), notes=(*other.notes, note))
     if budget.is_over():
         note = "fluid: no time for the plan that uses home and the fastest tier only"
         return replace(solution, notes=(*solution.notes, note))

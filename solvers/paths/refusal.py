@@ -86,9 +86,9 @@ def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
             needed = sum(-(-size // unit) * unit for size in sizes)
             needed += problem.steps[step].workspace_bytes if mask & 1 else 0
             available = sum(target.tiers[m].capacity_bytes for m in tiers)
-            excess = needed - padding_on_top(sizes, unit) - available
-            if excess > worst:
-                worst = excess
+            needed -= padding_on_top(sizes, unit)
+            if needed - available > worst:
+                worst = needed - available
                 names = [target.tiers[m].name for m in tiers]
                 segments = [tiered.segments[i] for i in here]
                 found = step_refusal(problem, step, needed, segments, names)

@@ -7,7 +7,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.paths.network import LiveRange, TierNetwork, live_range_of
 from ullage.solvers.paths.paths import Finder
-from ullage.solvers.state.infeasibility import step_refusal
+from ullage.solvers.state.infeasibility import padding_on_top, step_refusal
 from ullage.solvers.state.segments import Segment, segments_of
 
 # Steps times segments times sets of tiers up to which paths are searched in plain Python: importing
@@ -75,5 +75,7 @@ def _workspace_refusal(problem: Problem, segments: Sequence[Segment]) -> Infeasi
             for step in {access.step for access in segment.accesses}:
                 needed[step] += -(-segment.size_bytes // unit) * unit
                 present[step].append(segment)
+    for step, segments_there in enumerate(present):
+        needed[step] -= padding_on_top((segment.size_bytes for segment in segments_there), unit)
     most = max(range(len(needed)), key=needed.__getitem__)
     return step_refusal(problem, most, needed[most], present[most])

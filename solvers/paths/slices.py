@@ -76,11 +76,22 @@ class Ledger:
         network: the network.
         units: (n,) bytes that space is handed out in: pages where a tier has them, else alignments.
         paged: (n,) whether units begin at multiples inside the buffer.
+        to_last_byte: a unit that begins inside a tier without pages and ends behind it is room,
+            too: the padding of what lies on top is no part of the memory. What fits so by the sum
+            of its bytes may find no address.
         load: (n, T) bytes.
     """
 
-    def __init__(self, network: TierNetwork, units: Sequence[int], paged: Sequence[bool]) -> None:
+    def __init__(
+        self,
+        network: TierNetwork,
+        units: Sequence[int],
+        paged: Sequence[bool],
+        *,
+        to_last_byte: bool = False,
+    ) -> None:
         self.network = network
+        self.to_last_byte = to_last_byte
         self.units = list(units)
         self.paged = list(paged)
         self.load = np.zeros_like(network.room)
@@ -88,9 +99,12 @@ class Ledger:
         self.reset_room()
 
     def reset_room(self) -> None:
-        """Make the room that of the tiers again: whole units of it."""
+        """Make the room that of the tiers again, in whole units."""
         units = np.array(self.units)[:, None]
         self.room = self.network.room // units * units
+        if self.to_last_byte:
+            whole = np.array(self.paged)[:, None]
+            self.room = np.where(whole, self.room, -(-self.network.room // units) * units)
 
     def needs(self, tier: int, start_byte: int, end_byte: int) -> int:
         """Bytes that a byte range takes in a tier."""
@@ -314,7 +328,12 @@ class Slicer:
 
         None where there is no streaming plan even so.
         """
-        ledger = Ledger(self.network, self.ledger.units, self.ledger.paged)
+        ledger = Ledger(
+            self.network,
+            self.ledger.units,
+            self.ledger.paged,
+            to_last_byte=self.ledger.to_last_byte,
+        )
         taken = self.network.room[list(tiers)]
         ledger.room[list(tiers)] = room_bytes
         other = Slicer(

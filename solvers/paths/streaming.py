@@ -138,8 +138,13 @@ def _streams(problem: Problem) -> bool:
 
 def _found(tiered: TieredProblem) -> tuple[Slicer, Assignment] | _Refused:
     """Slicer and plan of the least space, in pages or not."""
-    for fewest_pages in (FEWEST_PAGES, 1, NO_PAGES):
-        slicer = _slicer(tiered, fewest_pages)
+    for fewest_pages, to_last_byte in (
+        (FEWEST_PAGES, False),
+        (1, False),
+        (NO_PAGES, False),
+        (NO_PAGES, True),
+    ):
+        slicer = _slicer(tiered, fewest_pages, to_last_byte=to_last_byte)
         try:
             slicer.streaming()
             return slicer, assignment_of(tiered, slicer)
@@ -151,7 +156,7 @@ def _found(tiered: TieredProblem) -> tuple[Slicer, Assignment] | _Refused:
     return last
 
 
-def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:
+def _slicer(tiered: TieredProblem, fewest_pages: int, *, to_last_byte: bool) -> Slicer:
     """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
     network, target = tiered.network, tiered.network.target
     grain = target.slice_granularity_bytes
@@ -163,7 +168,7 @@ def _slicer(tiered: TieredProblem, fewest_pages: int) -> Slicer:
         paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
         page *= max(1, tier.capacity_bytes // PAGES // page)
         units.append(page if paged[m] else tier.alignment_bytes)
-    ledger = Ledger(network, units, paged)
+    ledger = Ledger(network, units, paged, to_last_byte=to_last_byte)
     grains = []
     for segment in tiered.segments:
         cut = grain or tiered.network.problem.buffers[segment.buffer].row_bytes

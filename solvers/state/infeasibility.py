@@ -31,16 +31,14 @@ def step_refusal(
     Args:
         problem: the problem.
         step: the step.
-        needed_bytes: bytes that it needs there, aligned, workspace included.
+        needed_bytes: bytes that it needs there: aligned, but for what lies on top; with workspace.
         present: segments that must be there.
         tiers: the tiers in which operators reach them; none: the fastest.
     """
     target = problem.target
     names = tiers or (target.fastest.name,)
-    unit = min(target.tier(name).alignment_bytes for name in names)
     available = sum(target.tier(name).capacity_bytes for name in names)
-    spare = padding_on_top((segment.size_bytes for segment in present), unit)
-    proven = needed_bytes - spare > available
+    proven = needed_bytes > available
     where = problem.steps[step]
     sizes: dict[str, int] = {}
     for segment in present:  # a tensor of several segments counts once, with all of them

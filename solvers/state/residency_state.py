@@ -210,13 +210,18 @@ class ResidencyState:
             elif segment.must_be_fastest:
                 for position in range(len(segment.accesses)):
                     self.add_single(index, position)
+        worst, most = self.target.fastest.capacity_bytes, None
         for step, here in self._above_capacity():
+            if int(self.load_bytes[step]) <= worst:
+                break  # no step that follows has more, padding included
             present = [
                 self.segments[index] for index in dict.fromkeys(r.segment for _, _, r in here)
             ]
-            needed = int(self.load_bytes[step])
-            if needed - self._padding_on_top(present) > self.target.fastest.capacity_bytes:
-                raise step_refusal(self.problem, step, needed, present)
+            needed = int(self.load_bytes[step]) - self._padding_on_top(present)
+            if needed > worst:
+                worst, most = needed, (step, present)
+        if most is not None:
+            raise step_refusal(self.problem, most[0], worst, most[1])
 
     def _above_capacity(self) -> Iterator[tuple[int, list[tuple[int, int, SegmentResidency]]]]:
         """Steps whose aligned load is above the capacity, the fullest first; and what is there."""

@@ -160,7 +160,8 @@ def test_bandwidth_by_kind_of_operator() -> None:
             {"tiers.sram.latency_s": "1e-6", "tiers.sram.max_outstanding_requests": "1"},
             "less than 'dram' behind it",
         ),
-        ({"tiers.dram.burst_bytes": "0"}, "whole number from 1"),
+        ({"tiers.dram.burst_bytes": "0"}, "a burst is from 1"),
+        ({"tiers.dram.burst_bytes": "1GB"}, "a burst is from 1 to 999999999"),
         ({"compute.bandwidth_efficiency.depthwise": "0"}, "a share is from"),
     ],
 )
@@ -211,3 +212,8 @@ def test_overrides_reach_the_target() -> None:
 )
 def test_targets_of_plans_are_checked(target: Target, words: str) -> None:
     assert any(words in fault for fault in target_faults(target))
+
+
+def test_bursts_are_sizes_with_units() -> None:
+    target = load_target("edge-npu", {"tiers.dram.burst_bytes": "1MiB"})
+    assert target.tier("dram").burst_bytes == 1 << 20

@@ -23,6 +23,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.result import Compiled, LatencyLimit
 from ullage.compiler.driver.schedules import check_searchable, is_searched, with_found_states
 from ullage.compiler.frontend import Prepared
+from ullage.hwmodels.cost import exceeds_limit
 from ullage.solvers.bounds.schedules import ScheduleBounds
 
 # Plans a prepared model.
@@ -124,7 +125,7 @@ def _under_known(
     known = stricter_limit(answer, fastest, limit)
     if known is None:
         return answer, limit
-    if answer.score.latency_s <= known.limit_s:
+    if not exceeds_limit(answer.score.latency_s, known.limit_s):
         return _within(answer, known), known
     note = (
         "slower-by: the limit is of a slower plan than the fastest known, of "

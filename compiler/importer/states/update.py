@@ -21,6 +21,8 @@ from ullage.compiler.ir.graph import Graph
 # How many parameters, counted from the last that is read, or their names.
 Updates = int | tuple[str, ...]
 LAST = "last:"
+# Digits of that number, at most.
+MOST_DIGITS = 9
 # Parameters that are named in a note, at most.
 SHOWN = 8
 
@@ -33,9 +35,13 @@ def parse_updates(text: str) -> Updates:
     """
     if text.startswith(LAST):
         count = text.removeprefix(LAST)
-        if not count.isascii() or not count.isdigit() or not int(count[:9]) > 0:
-            raise UsageError(f"--update last:N takes a whole number from 1, not {count!r:.40}")
-        return int(count[:9])
+        digits = count.lstrip("0")
+        if not digits.isascii() or not digits.isdigit() or len(digits) > MOST_DIGITS:
+            raise UsageError(
+                f"--update last:N takes a whole number from 1 to {10**MOST_DIGITS - 1}, not "
+                f"{count!r:.40}"
+            )
+        return int(digits)
     path = Path(text)
     if not path.is_file():
         raise UsageError(

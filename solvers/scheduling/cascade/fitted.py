@@ -363,13 +363,18 @@ def crowded_operators(problem: Problem, *, in_pages: bool = False) -> dict[int, 
     """
     fastest, grain = problem.target.fastest, problem.target.slice_granularity_bytes
     needed = np.array([step.workspace_bytes for step in problem.steps], dtype=np.int64)
+    padding = np.zeros_like(needed)  # behind what may lie on top
     unit = fastest.alignment_bytes
-    if in_pages and grain:
+    is_paged = in_pages and grain > 0
+    if is_paged:
         unit = page_size(fastest.capacity_bytes, grain, unit)
     for segment in segments_of(problem):
         if segment.must_be_fastest:
             for access in segment.accesses:
                 needed[access.step] += -(-segment.size_bytes // unit) * unit
+                unused = 0 if is_paged else -segment.size_bytes % unit
+                padding[access.step] = max(padding[access.step], unused)
+    needed -= padding
     crowded: dict[int, int] = {}
     for t in np.flatnonzero(needed > fastest.capacity_bytes).tolist():
         operator = problem.steps[t].operator

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ullage.compiler.ir.schedule import Schedule
+from ullage.hwmodels.cost import exceeds_limit
 from ullage.solvers.scheduling.cascade.chain import choose_groups
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.peak import PeakSearch
@@ -67,7 +68,7 @@ class LimitedStart:
                 break
             if tuple(groups) in self.tried:
                 continue
-            if search.compute_s(groups) > limit_s and ranked:
+            if exceeds_limit(search.compute_s(groups), limit_s) and ranked:
                 continue  # whatever the size
             self.tried.add(tuple(groups))
             valued = self.judge.value(groups)
@@ -95,7 +96,8 @@ class LimitedStart:
                 fitting = search.groups_within(sized.fastest.capacity_bytes, weight)
                 if fitting is None:
                     return
-                if weight == 1.0 and search.compute_s(fitting) > (task.limit_s or 0.0):
+                compute_s = search.compute_s(fitting)
+                if weight == 1.0 and exceeds_limit(compute_s, task.limit_s or 0.0):
                     return  # the quickest parts that fit compute for longer than they may
                 yield fitting
             facts = replace(self._facts, target=sized)

@@ -1,6 +1,8 @@
 """`schedule` of the driver: searched for, from a file, and refused."""
 
 import json
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.tiled_models import residual_network, saved
+from tests.support.training import saved_step
 from ullage.compiler.common.errors import (
     InfeasibleError,
     TimeLimitError,
@@ -441,3 +444,30 @@ def test_a_schedule_without_a_plan_proves_nothing_where_time_ended_the_search(
     assert "Operators run whole here" not in message
     assert "It runs whole in this schedule" in message
     assert ("--time-limit" in raised.value.details["remedies"]) is is_late
+
+
+@pytest.mark.parametrize("schedule", [None, "cascade"])
+def test_where_no_parts_fit_whole_operators_are_the_answer_and_the_advice(
+    tmp_path: Path, schedule: str | None
+) -> None:
+    options = CompileOptions(target="tpu-v1", fast_memory_bytes=1, schedule=schedule)
+    step = saved_step(tmp_path, layers=1, batch=4, width=5)
+    with pytest.raises(InfeasibleError) as raised:
+        compile_model(step, replace(options, schedule="whole", solver="greedy"))
+    least = raised.value.details["needed_bytes"]
+    assert least % 256, "the memory ends with the last operand, not with its padding"
+    found = compile_model(step, replace(options, fast_memory_bytes=least))
+    assert summarise(found)["schedule"] == "whole"
+    with pytest.raises(InfeasibleError) as raised:
+        compile_model(step, replace(options, fast_memory_bytes=least - 1))
+    details = raised.value.details
+    assert (details["needed_bytes"], details["excess_bytes"]) == (least, 1)
+    assert f"--fast-memory {least}" in details["remedies"]
+    assert f"--fast-memory {least}" in raised.value.message
+
+
+def test_the_phases_before_solving_add_up_to_all_the_time_since_the_job_began(path: Path) -> None:
+    prepared = driver.prepare(path, SMALL)
+    text = schedules.phases_text(replace(prepared, started=time.monotonic() - 30))
+    assert "start-up and all else" in text
+    assert sum(map(float, re.findall(r"([\d.]+) s", text))) > 29.9

@@ -18,6 +18,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.lowering.from_lists import Op as ListedOp
 from ullage.compiler.lowering.from_lists import Tensor, problem_from_lists
+from ullage.hwmodels.catalog.registry import load_target
 
 # Of x, w, y, v, z: x and w make y, y and v make z.
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "weight", "output")
@@ -116,9 +117,32 @@ def test_padding_behind_the_topmost_operand_needs_no_memory() -> None:
                     assert solved(solver, larger, "latency") is not None
                 with pytest.raises(InfeasibleError) as raised:
                     solve_with(solver, problem.on(target.with_fast_memory(least - 1)), Asked())
-                assert raised.value.details["proven"]
+                details = raised.value.details
+                assert (details["proven"], details["needed_bytes"]) == (True, least)
 
 
 def test_figures_that_differ_never_read_alike() -> None:
     message = refused(1 << 20, (2 << 20) - 16, "int8").message
     assert "takes 2097152 B, available 2097136 B, excess 16 B" in message
+
+
+def test_fluid_has_a_plan_over_three_tiers_where_a_last_operand_ends_with_the_memory() -> None:
+    target = load_target("tpu-v1")
+    tensors = [
+        Tensor("x", 80, "input"),
+        Tensor("w", 100, "weight"),
+        Tensor("y", 80, "activation"),
+        Tensor("z", 70, "output"),
+    ]
+    ops = [ListedOp("first", ["x", "w"], ["y"]), ListedOp("second", ["x", "y"], ["z"])]
+    least = 512 + 80  # x, w and y: two of them aligned to 256 bytes, and one without its padding
+    problem = problem_from_lists("odd", tensors, ops, target)
+    for size in (least, least + 20, 767):
+        assert solved("fluid", problem.on(target.with_fast_memory(size)), "latency") is not None
+    with pytest.raises(InfeasibleError) as raised:
+        solve_with("greedy", problem.on(target.with_fast_memory(least - 13)), Asked())
+    needed = raised.value.details["needed_bytes"]
+    assert needed < 768
+    assert solved("greedy", problem.on(target.with_fast_memory(needed)), "latency") is not None
+    with pytest.raises(InfeasibleError):
+        solve_with("greedy", problem.on(target.with_fast_memory(needed - 1)), Asked())

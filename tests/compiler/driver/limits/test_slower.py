@@ -5,8 +5,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import numpy_helper
 
+from tests.support.onnx_models import info, model, node
 from tests.support.tiled_models import heavy_end, residual_network, saved
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.driver.bounding import NO_SIZE
@@ -24,6 +27,7 @@ from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.report.subject import compiled_of, with_graph
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import Bound, keeps_live_bytes
+from ullage.hwmodels.cost import exceeds_limit
 from ullage.solvers.bounds.schedules import TRIVIAL, ScheduleBounds
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.smallest import FASTEST_SEEN, smallest_within
@@ -367,7 +371,7 @@ def test_a_share_of_the_time_that_is_too_short_is_told_with_the_limit_of_the_job
     with pytest.raises(TimeLimitError) as raised:
         compile_model(saved(residual_network(size=32), tmp_path), options)
     told = re.search(
-        r"the time limit of 600 s \(([\d.]+) s of it until here\)", raised.value.message
+        r"the time limit of 600 s \(([\d.]+) s of it allotted to this part\)", raised.value.message
     )
     assert told is not None
     assert 600.0 * near_fastest.FASTEST_SHARE <= float(told[1]) < 600.0
@@ -385,3 +389,37 @@ def test_starting_is_charged_to_the_job_and_not_to_the_best_latency(tmp_path: Pa
     compiled = compile_model(saved(residual_network(), tmp_path), options)
     assert compiled.limit is not None  # 40 % of 900 s were over before the model was read
     assert compiled.score.latency_s <= compiled.limit.limit_s
+
+
+def test_a_larger_tolerance_finds_no_smaller_plan_that_keeps_the_strict_limit(
+    tmp_path: Path,
+) -> None:
+    shapes = {"w0": (7, 3, 3, 3), "w1": (5, 7, 3, 3), "w2": (11, 5, 3, 3)}
+    nodes, name = [], "x"
+    for number, weight in enumerate(shapes):
+        nodes.append(node("Conv", f"{name} {weight}", f"c{number}", pads=[1, 1, 1, 1]))
+        nodes.append(node("Relu", f"c{number}", f"r{number}"))
+        name = f"r{number}"
+    weights = [
+        numpy_helper.from_array(np.zeros(shape, np.float32), w) for w, shape in shapes.items()
+    ]
+    network = saved(
+        model(nodes, [info("x", [1, 3, 13, 13])], [info("r2", [1, 11, 13, 13])], weights), tmp_path
+    )
+    options = CompileOptions(dtype="int8", objective="peak", slower_by=0.0)
+    strict = compile_model(network, options)
+    loose = compile_model(network, replace(options, slower_by=0.01))
+    assert strict.limit is not None
+    assert not exceeds_limit(strict.score.latency_s, strict.limit.limit_s)
+    assert exceeds_limit(loose.score.latency_s, strict.limit.limit_s) or (
+        strict.value <= loose.value
+    )
+    assert keeps_live_bytes(strict.plan)
+
+
+def test_a_limit_is_kept_but_for_rounding() -> None:
+    steps = [0.1] * 10
+    assert sum(steps) != 1.0
+    assert not exceeds_limit(1.0, sum(steps))
+    assert not exceeds_limit(sum(steps), 1.0)
+    assert exceeds_limit(1.0 + 1e-8, 1.0)

@@ -123,9 +123,13 @@ def test_lists_of_names(tmp_path: Path) -> None:
     file.write_text(" a \nb\n")
     assert parse_updates(str(file)) == ("a", "b")
     assert parse_updates("last:6") == 6
+    assert parse_updates("last:00000000000000000006") == 6
+    assert parse_updates("last:999999999") == 999_999_999
 
 
-@pytest.mark.parametrize("text", ["last:", "last:0", "last:-1", "last:two", "nowhere.txt"])
+@pytest.mark.parametrize(
+    "text", ["last:", "last:0", "last:-1", "last:two", "last:9999999999", "nowhere.txt"]
+)
 def test_other_texts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--update"):
         parse_updates(text)
