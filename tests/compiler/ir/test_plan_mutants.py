@@ -46,7 +46,7 @@ def format_1() -> dict[str, Any]:
     document = format_2()
     document["format_version"] = 1
     for row in document["target"]["links"]:
-        del row["name"]
+        del row["name"], row["max_outstanding_transfers"]
     for key in ("tile_axes", "fuse_pairs", "bias_dtype", "scale_dtype", "padding", "weight_ratio"):
         del document["target"][key]
     for row in document["transfers"]:
