@@ -80,7 +80,7 @@ def test_what_is_no_checkpoint_of_the_game_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     for weights in (np.zeros(3), np.full(WEIGHTS, np.nan)):
         write_arrays(path, {"schedule_network": weights}, {"format": FORMAT})
-        with pytest.raises(UsageError, match="holds no schedule network"):
+        with pytest.raises(UsageError, match=r"holds (no schedule network|numbers)"):
             network_in(path)
     with pytest.raises(UsageError, match="cannot be read"):
         network_in(tmp_path / "missing.safetensors")
