@@ -138,7 +138,7 @@ def _train_scheduler(
     trained = run_schedule_session(session, tell)
     training = trained.training
     text = (
-        f"{session.out}: {training.generation} generations on {trained.exercises} networks in "
+        f"{session.out}: {training.generation} generations on {trained.programs} networks in "
         f"{format_time(trained.total_s)}; one decode is worth {100 * training.reward:+.2f} % over "
         f"the dynamic program's by the linear program (smoothed, with training noise); "
         f"log: {trained.log}; use it: --schedule agent:{session.out}"
@@ -150,7 +150,7 @@ def _train_scheduler(
         "log": str(trained.log),
         "generations": training.generation,
         "reward": training.reward,
-        "programs": trained.exercises,
+        "programs": trained.programs,
         "seed": training.options.seed,
         "total_s": trained.total_s,
         "interrupted": trained.interrupted,

@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ullage.compiler.bench.process import Running, environment
+from ullage.compiler.bench.process import Running
 from ullage.compiler.bench.run import (
     FINISHED_FILE,
     LATE_S,
@@ -266,19 +266,8 @@ def run_instance(item: Item) -> dict[str, Any]:
         "memory_bytes": MEMORY_BYTES,
         "parent": os.getpid(),
     }
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and program
-        [sys.executable, "-c", PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(os.environ),
-        text=True,
-    ) as process:
-        try:
-            with _running.noted(process):
-                result = _result(process, json.dumps(asked), late_s)
-        finally:
-            process.kill()
+    with _running.started(PROGRAM) as process:
+        result = _result(process, json.dumps(asked), late_s)
     return result | {"process_s": time.monotonic() - begun}
 
 

@@ -89,6 +89,23 @@ class Running:
             self._processes.discard(process)
 
     @contextmanager
+    def started(self, program: str) -> "Iterator[subprocess.Popen[str]]":
+        """Our own interpreter with a program, its streams open; it is gone at the end."""
+        with subprocess.Popen(  # noqa: S603 - our own interpreter and program
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(os.environ),
+            text=True,
+        ) as process:
+            try:
+                with self.noted(process):
+                    yield process
+            finally:
+                process.kill()
+
+    @contextmanager
     def ended_by_ctrl_c(self) -> Iterator[None]:
         """Pass the first Ctrl-C on meanwhile; another one ends the command.
 

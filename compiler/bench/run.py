@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from ullage.compiler.bench.process import Running, environment, memory_reason
+from ullage.compiler.bench.process import Running, memory_reason
 from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
 from ullage.compiler.bench.table import write_tables
 from ullage.compiler.common.engines import Engine
@@ -212,23 +211,13 @@ def run_row(item: Item) -> dict[str, Any]:
     limit_s = item.row.time_limit_s
     late_s = ROW_S if limit_s is None else LATE_SHARE * limit_s + LATE_S
     begun = time.monotonic()
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and program
-        [sys.executable, "-c", PROGRAM],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(os.environ),
-        text=True,
-    ) as process:
+    with _running.started(PROGRAM) as process:
         try:
-            with _running.noted(process):
-                out, err = process.communicate(json.dumps(asked), timeout=late_s)
+            out, err = process.communicate(json.dumps(asked), timeout=late_s)
         except subprocess.TimeoutExpired:
             result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
         else:
             result = result_of(process.returncode, out, err, item.memory_bytes)
-        finally:
-            process.kill()
     return result | {"process_s": time.monotonic() - begun}
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
 from ullage.rl_agent.env.game_instance import game_instance_of
+from ullage.rl_agent.env.given import action_number, prepared_for, unit_box
 from ullage.rl_agent.env.observe import (
     BANDWIDTH_ROWS,
     OBSERVATION_SIZE,
@@ -104,10 +104,15 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
             raise UsageError(f"render_mode is ansi or rgb_array, not {render_mode!r}")
         self.render_mode = render_mode
         if problem is None:
-            fields: dict[str, Any] = {"dtype": dtype, "order": order, "batch": batch}
-            fields["target"] = DEFAULT_TARGET if target is None else target
-            fields["overrides"] = {} if overrides is None else overrides
-            problem = _read(model, fast_memory, fields)
+            problem = prepared_for(
+                DEFAULT_MODEL if model is None else model,
+                target,
+                fast_memory,
+                dtype=dtype,
+                order=order,
+                batch=batch,
+                overrides=overrides,
+            ).problem
         elif not isinstance(problem, Problem):
             raise UsageError(f"problem is an ullage Problem, not {problem!r:.80}")
         elif (model, target, fast_memory, dtype, batch, overrides) != (None,) * 6 or (
@@ -132,9 +137,9 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         self._begun = False
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         boxes: dict[str, gymnasium.Space[Any]] = {
-            "map": _box(ADDRESS_CELLS, OBSERVED_STEPS),
-            "bandwidth": _box(BANDWIDTH_ROWS, OBSERVED_STEPS),
-            "use": _box(USE_FEATURES),
+            "map": unit_box(ADDRESS_CELLS, OBSERVED_STEPS),
+            "bandwidth": unit_box(BANDWIDTH_ROWS, OBSERVED_STEPS),
+            "use": unit_box(USE_FEATURES),
         }
         space = gymnasium.spaces.Dict(boxes)
         self.observation_space = cast("gymnasium.Space[Observation]", space)
@@ -177,7 +182,7 @@ class MallocGame(gymnasium.Env[Observation, np.int64]):
         """
         if not self._begun:
             raise gymnasium.error.ResetNeeded("no game has begun; call reset() before step()")
-        number = _whole(action)
+        number = action_number(action, "0 (COPY), 1 (NOCOPY) or 2 (DROP)")
         if not 0 <= number < ACTIONS or not self._mask[number]:
             self._rejected += 1
             over = self._rejected > PATIENCE * self.uses
@@ -239,36 +244,6 @@ def _parts(observation: NDArray[np.float32]) -> Observation:
         "bandwidth": observation[cells:rows].reshape(BANDWIDTH_ROWS, OBSERVED_STEPS),
         "use": observation[rows:],
     }
-
-
-def _whole(action: object) -> int:
-    """The number of an action, a Python or numpy integer or an array of one."""
-    given = np.asarray(action)
-    if given.size != 1 or given.dtype.kind not in "iu":
-        raise UsageError(f"an action is 0 (COPY), 1 (NOCOPY) or 2 (DROP), not {action!r:.80}")
-    return int(given.item())
-
-
-def _box(*shape: int) -> gymnasium.spaces.Box:
-    return gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)
-
-
-def _read(
-    model: "str | Path | onnx.ModelProto | None",
-    fast_memory: int | str | None,
-    fields: dict[str, Any],
-) -> Problem:
-    from ullage.compiler.common.units import parse_size
-    from ullage.compiler.frontend import FrontendOptions, prepare
-    from ullage.compiler.importer.model_zoo import find_model
-    from ullage.solvers.scheduling.orders import find_order
-
-    model = DEFAULT_MODEL if model is None else model
-    size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = FrontendOptions(fast_memory_bytes=size, **fields)
-    order = find_order(options.order, steady_state=options.steady_state)
-    prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
-    return prepared.problem
 
 
 gymnasium.register(id=GAME_ID, entry_point="ullage.rl_agent.env.game:MallocGame")

@@ -18,6 +18,7 @@ from ullage.rl_agent.schedule.network import (
 )
 from ullage.rl_agent.schedule.tables import ScheduleInstance, instance_of
 from ullage.rl_agent.schedule.workloads import synthetic_task
+from ullage.rl_agent.training.instances import ModelProgram
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.valued import Judge, SchedulingTask
 
@@ -52,24 +53,7 @@ class SyntheticExercise:
     families: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class ModelExercise:
-    """A model at a share of its target's fast memory.
-
-    Attributes:
-        name: name or file of the model.
-        target: name or file of the target.
-        dtype: floating-point tensors are planned as this type; None: as they are.
-        memory_share: capacity of the fastest tier over that of the target.
-    """
-
-    name: str
-    target: str
-    dtype: str | None
-    memory_share: float
-
-
-Specification = SyntheticExercise | ModelExercise
+Specification = SyntheticExercise | ModelProgram
 
 
 class Exercise:
@@ -131,7 +115,7 @@ def load_exercise(specification: Specification) -> Exercise | None:
             return None
         return Exercise(instance_of(task))
     except UllageError:
-        if isinstance(specification, ModelExercise):
+        if isinstance(specification, ModelProgram):
             raise
         return None
 

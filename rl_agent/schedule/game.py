@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.schedule import Schedule
-from ullage.hwmodels.catalog.registry import DEFAULT_TARGET
+from ullage.rl_agent.env.given import action_number, prepared_for, unit_box
 from ullage.rl_agent.schedule.observe import (
     CLOSE_FEATURES,
     OPERATOR_FEATURES,
@@ -47,6 +47,8 @@ DEFAULT_MODEL = "squeezenet"
 ESTIMATE, LP = "estimate", "lp"
 # Rejected actions per operator after which an episode is truncated.
 PATIENCE = 4
+# What actions there are, for errors.
+ACTIONS_TEXT = f"a number from 0 to {ACTIONS - 1}"
 
 Observation = dict[str, Floats32]
 
@@ -114,9 +116,9 @@ class ScheduleGame(gymnasium.Env[Observation, np.int64]):
             raise UsageError(f"judge is estimate or lp, not {judge!r}")
         self.render_mode = render_mode
         if task is None:
-            fields: dict[str, Any] = {"dtype": dtype, "order": order}
-            fields["target"] = DEFAULT_TARGET if target is None else target
-            task = _read(DEFAULT_MODEL if model is None else model, fast_memory, fields)
+            named = DEFAULT_MODEL if model is None else model
+            prepared = prepared_for(named, target, fast_memory, dtype=dtype, order=order)
+            task = prepared_task(prepared, prepared.target)
         elif (model, target, fast_memory, dtype) != (None,) * 4 or order != "model":
             raise UsageError(
                 f"the task is one of {task.target.name}; a model, a target or an order beside it "
@@ -132,9 +134,9 @@ class ScheduleGame(gymnasium.Env[Observation, np.int64]):
         self._begun = False
         self.action_space = gymnasium.spaces.Discrete(ACTIONS)
         boxes: dict[str, gymnasium.Space[Any]] = {
-            "operators": _box(SEEN, OPERATOR_FEATURES),
-            "closes": _box(ACTIONS - 1, CLOSE_FEATURES),
-            "target": _box(TARGET_FEATURES),
+            "operators": unit_box(SEEN, OPERATOR_FEATURES),
+            "closes": unit_box(ACTIONS - 1, CLOSE_FEATURES),
+            "target": unit_box(TARGET_FEATURES),
         }
         space = gymnasium.spaces.Dict(boxes)
         self.observation_space = cast("gymnasium.Space[Observation]", space)
@@ -161,7 +163,11 @@ class ScheduleGame(gymnasium.Env[Observation, np.int64]):
         """
         if not self._begun:
             raise gymnasium.error.ResetNeeded("no game has begun; call reset() before step()")
-        number, arrays, state = _whole(action), self.instance.arrays, self._state
+        number, arrays, state = (
+            action_number(action, f"a number from 0 to {ACTIONS - 1}"),
+            self.instance.arrays,
+            self._state,
+        )
         if not 0 <= number < ACTIONS or not state.mask[number]:
             return self._rejection()
         first, cursor = int(state.counts[FIRST]), int(state.counts[CURSOR])
@@ -241,33 +247,6 @@ class ScheduleGame(gymnasium.Env[Observation, np.int64]):
             "estimate_s": float(self._state.seconds[0]),
             "whole_s": self._whole_s,
         }
-
-
-def _whole(action: object) -> int:
-    """The number of an action, a Python or numpy integer or an array of one."""
-    given = np.asarray(action)
-    if given.size != 1 or given.dtype.kind not in "iu":
-        raise UsageError(f"an action is a number from 0 to {ACTIONS - 1}, not {action!r:.80}")
-    return int(given.item())
-
-
-def _box(*shape: int) -> gymnasium.spaces.Box:
-    return gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)
-
-
-def _read(
-    model: "str | Path | onnx.ModelProto", fast_memory: int | str | None, fields: dict[str, Any]
-) -> SchedulingTask:
-    from ullage.compiler.common.units import parse_size
-    from ullage.compiler.frontend import FrontendOptions, prepare
-    from ullage.compiler.importer.model_zoo import find_model
-    from ullage.solvers.scheduling.orders import find_order
-
-    size = parse_size(fast_memory) if isinstance(fast_memory, str) else fast_memory
-    options = FrontendOptions(fast_memory_bytes=size, **fields)
-    order = find_order(options.order, steady_state=options.steady_state)
-    prepared = prepare(find_model(model) if isinstance(model, str) else model, options, order)
-    return prepared_task(prepared, prepared.target)
 
 
 gymnasium.register(id=GAME_ID, entry_point="ullage.rl_agent.schedule.game:ScheduleGame")

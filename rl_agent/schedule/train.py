@@ -26,6 +26,15 @@ from ullage.rl_agent.policy.network import FORMAT, read_arrays, write_arrays
 from ullage.rl_agent.schedule.exercises import Specification, load_exercise
 from ullage.rl_agent.schedule.network import WEIGHTS, ScheduleNetwork, untrained_network
 from ullage.rl_agent.schedule.workloads import TRAINED
+from ullage.rl_agent.training.evolution import (
+    ItemResult,
+    Moments,
+    adam_step,
+    gradient_of,
+    in_places,
+    noise_of,
+    picked,
+)
 
 # Share of the newest generation in moving averages.
 AVERAGED = 0.04
@@ -102,22 +111,10 @@ class ScheduleItem(NamedTuple):
     sigma: float
 
 
-class ScheduleItemResult(NamedTuple):
-    """Logarithms of values over the dynamic program's: as it is, (pairs,) one way and the other."""
-
-    place: int
-    centre: float
-    plus: Floats
-    minus: Floats
-
-
-def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> Floats:
-    """(pairs, WEIGHTS) perturbations of an item, standard normal."""
-    return np.random.default_rng([seed, generation, place]).standard_normal(shape)
-
-
-def play_item(item: ScheduleItem) -> ScheduleItemResult:
+def play_item(item: ScheduleItem) -> ItemResult:
     """Decode the item's exercise by each of its networks; depends on the item alone.
+
+    Results are logarithms of values over the dynamic program's.
 
     Raises:
         ValueError: there is nothing to decide in the exercise.
@@ -129,7 +126,7 @@ def play_item(item: ScheduleItem) -> ScheduleItemResult:
     noise = item.sigma * noise_of(item.seed, item.generation, item.place, shape)
     plus = np.array([exercise.log_ratio(item.network.moved(row)) for row in noise])
     minus = np.array([exercise.log_ratio(item.network.moved(-row)) for row in noise])
-    return ScheduleItemResult(item.place, exercise.log_ratio(item.network), plus, minus)
+    return ItemResult(item.place, exercise.log_ratio(item.network), plus, minus)
 
 
 def begin_training(options: ScheduleTrainOptions) -> ScheduleTraining:
@@ -141,8 +138,6 @@ def begin_training(options: ScheduleTrainOptions) -> ScheduleTraining:
 def items_of(training: ScheduleTraining, pool: Sequence[Specification]) -> list[ScheduleItem]:
     """The work of the next generation: depends on the training's state and the pool alone."""
     options = training.options
-    rng = np.random.default_rng([options.seed, training.generation])
-    picked = rng.choice(len(pool), min(options.batch, len(pool)), replace=False)
     return [
         ScheduleItem(
             seed=options.seed,
@@ -153,40 +148,32 @@ def items_of(training: ScheduleTraining, pool: Sequence[Specification]) -> list[
             pairs=options.pairs,
             sigma=options.sigma,
         )
-        for place, index in enumerate(picked.tolist())
+        for place, index in enumerate(picked(options, training.generation, len(pool)))
     ]
 
 
-def merge(training: ScheduleTraining, results: Iterable[ScheduleItemResult]) -> ScheduleTraining:
+def merge(training: ScheduleTraining, results: Iterable[ItemResult]) -> ScheduleTraining:
     """The state after a generation, from the results of all its items, in any order."""
-    options = training.options
-    ordered = sorted(results, key=lambda result: result.place)
-    gradient = np.zeros(WEIGHTS)
-    for result in ordered:
-        noise = noise_of(options.seed, training.generation, result.place, (options.pairs, WEIGHTS))
-        scale = max(float(np.std([*result.plus, *result.minus])), MIN_SCALE)
-        gradient += (result.plus - result.minus) @ noise / (2 * scale * options.pairs)
+    options, ordered = training.options, in_places(results)
+    gradient = gradient_of(options, training.generation, ordered, WEIGHTS, MIN_SCALE)
     reward = -float(np.mean([result.centre for result in ordered]))
-    return _adam_step(training, gradient / len(ordered), reward)
-
-
-def _adam_step(training: ScheduleTraining, gradient: Floats, reward: float) -> ScheduleTraining:
-    first = 0.9 * training.first + 0.1 * gradient
-    second = 0.99 * training.second + 0.01 * gradient**2
+    before = Moments(
+        training.moving.weights,
+        training.average,
+        training.first,
+        training.second,
+        training.reward,
+    )
     count = training.generation + 1
-    mean, square = first / (1 - 0.9**count), second / (1 - 0.99**count)
-    options, weights = training.options, training.moving.weights
-    step = mean / (np.sqrt(square) + 1e-8) + options.decay * weights
-    weights = weights - options.rate / (1 + count / options.half_rate) * step
-    share = max(1.0 / count, AVERAGED)
+    after = adam_step(options, count, before, gradient, reward, AVERAGED)
     return replace(
         training,
         generation=count,
-        moving=ScheduleNetwork(weights),
-        average=training.average + share * (weights - training.average),
-        first=first,
-        second=second,
-        reward=training.reward + share * (reward - training.reward),
+        moving=ScheduleNetwork(after.weights),
+        average=after.average,
+        first=after.first,
+        second=after.second,
+        reward=after.reward,
     )
 
 

@@ -48,7 +48,7 @@ class SyntheticProgram:
 
 @dataclass(frozen=True)
 class ModelProgram:
-    """A model at a share of its target's fast memory, whole tensors.
+    """A model at a share of its target's fast memory.
 
     Attributes:
         name: name or file of the model.

@@ -1,12 +1,17 @@
-"""A training session: programs, checkpoints and log of `ullage train`."""
+"""A training session: programs, checkpoints and log of `ullage train`.
+
+Reading what to train on and going on until the time is over are those of every agent that evolution
+strategies train (`read_pool`, `run_generations`).
+"""
 
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
-from ullage.compiler.common.engines import open_engine
+from ullage.compiler.common.engines import Engine, open_engine
 from ullage.compiler.common.errors import TimeLimitError, UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, is_file, read_file, write_atomic
 from ullage.rl_agent.policy.features import Encoding
@@ -38,6 +43,22 @@ TOLD_EVERY = 64
 SCALED_BY = 256
 # Capacities over that of the target's fast memory with which each model is a program to train on.
 MEMORY_SHARES = (0.25, 0.5, 1.0, 2.0)
+
+
+class Progressing(Protocol):
+    """The state of a training run, as far as sessions look at it."""
+
+    @property
+    def generation(self) -> int:
+        """Generations done."""
+
+    @property
+    def reward(self) -> float:
+        """Smoothed mean gain."""
+
+
+State = TypeVar("State", bound=Progressing)
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -72,7 +93,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class SessionResult:
+class SessionResult(Generic[State]):
     """The result of a session.
 
     Attributes:
@@ -83,14 +104,33 @@ class SessionResult:
         interrupted: ended by Ctrl-C.
     """
 
-    training: Training
+    training: State
     programs: int
     log: Path
     total_s: float
     interrupted: bool
 
 
-def run_session(session: Session, progress: Callable[[str], None]) -> SessionResult:
+@dataclass(frozen=True)
+class Course(Generic[State]):
+    """What a session does again and again.
+
+    Attributes:
+        what: is trained on, as progress and errors name it: "programs".
+        default_steps: generations of a session with neither `steps` nor a time limit.
+        train: given whether to go on, what to report to and an engine: generations until the end.
+        save: writes a checkpoint.
+        text: progress behind a generation.
+    """
+
+    what: str
+    default_steps: int
+    train: Callable[[Callable[[State], bool], Callable[[State], None], Engine], State]
+    save: Callable[[State, Path], None]
+    text: Callable[[State], str]
+
+
+def run_session(session: Session, progress: Callable[[str], None]) -> SessionResult[Training]:
     """Train, save, log; Ctrl-C ends it with what there is.
 
     Raises:
@@ -98,41 +138,110 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
         TimeLimitError: the time was over before a generation was trained; nothing is written.
     """
     begun_s = time.monotonic()
-    if session.out.suffix != ".safetensors":
-        raise UsageError(
-            f"a checkpoint is a .safetensors file; name it so, not {session.out.name!r}"
-        )
+    check_out(session)
     resumed = None if session.resume is None else load_training(session.resume)
     options = TrainOptions(seed=session.seed) if resumed is None else resumed.options
-    progress("reading programs")
     programs: Iterable[Program] = (
         _model_programs(session)
         if session.models
         else synthetic_programs(options.pool_seed, options.families, options.programs)
     )
-    pool: list[Program] = []
     chooses_pool = resumed is None and not session.models
-    for program in programs:
-        pool.append(program)
-        _check_time(session, begun_s, len(pool))
-        if len(pool) % TOLD_EVERY == 0:
-            progress(f"reading programs: {len(pool)} so far")
-        if chooses_pool and len(pool) >= options.batch and _has_read_enough(session, begun_s):
-            break
+    enough = options.batch if chooses_pool else None
+    pool = read_pool(session, begun_s, programs, enough, progress, "programs", TOLD_EVERY)
     if chooses_pool:  # a resumed run reads as many
         options = replace(options, programs=len(pool))
     training = resumed or begin_training(options, _encodings(pool))
+    course = Course(
+        what="programs",
+        default_steps=DEFAULT_STEPS,
+        train=lambda goes_on, report, engine: train(training, pool, goes_on, report, engine),
+        save=save_training,
+        text=lambda now: f"saves {100 * now.reward:+.2f} % over the heuristic",
+    )
+    return run_generations(session, begun_s, course, training, len(pool), progress)
+
+
+def check_out(session: Session) -> None:
+    """Check the name of the checkpoint to write.
+
+    Raises:
+        UsageError: it is another kind of file.
+    """
+    if session.out.suffix != ".safetensors":
+        raise UsageError(
+            f"a checkpoint is a .safetensors file; name it so, not {session.out.name!r}"
+        )
+
+
+def read_pool(
+    session: Session,
+    begun_s: float,
+    found: Iterable[Item],
+    enough: int | None,
+    progress: Callable[[str], None],
+    what: str,
+    told_every: int = 1,
+) -> list[Item]:
+    """What to train on, as far as there is time to read it.
+
+    Args:
+        session: with the time limit.
+        begun_s: `time.monotonic()` value when the session began.
+        found: reads them, one by one.
+        enough: so many suffice once reading has taken its share of the time; None: all are read.
+        progress: told how many there are.
+        what: they are, as texts name them.
+        told_every: so many of them between two texts.
+
+    Raises:
+        TimeLimitError: the time is over.
+    """
+    progress(f"reading {what}")
+    pool: list[Item] = []
+    for item in found:
+        pool.append(item)
+        _check_time(session, begun_s, len(pool), what)
+        if len(pool) % told_every == 0:
+            progress(f"reading {what}: {len(pool)} so far")
+        if enough is not None and len(pool) >= enough and _has_read_enough(session, begun_s):
+            break
+    return pool
+
+
+def run_generations(
+    session: Session,
+    begun_s: float,
+    course: Course[State],
+    training: State,
+    ready: int,
+    progress: Callable[[str], None],
+) -> SessionResult[State]:
+    """Train until steps or time are over, save, log; Ctrl-C ends it with what there is.
+
+    Args:
+        session: what was asked for.
+        begun_s: `time.monotonic()` value when the session began.
+        course: what is done again and again.
+        training: where to begin.
+        ready: how many there are to train on.
+        progress: told of each generation.
+
+    Raises:
+        UsageError: the log of the run to resume is none.
+        TimeLimitError: the time was over before a generation was trained; nothing is written.
+    """
     log = session.out.with_suffix(".jsonl")
     lines = old_lines(session.resume, training.generation)
     steps = session.steps
     if steps is None and session.time_limit_s is None:
-        steps = DEFAULT_STEPS
+        steps = course.default_steps
     saved = time.monotonic()
     latest = training
 
     longest_s, generation_begun = 0.0, time.monotonic()
 
-    def goes_on(now: Training) -> bool:
+    def goes_on(now: State) -> bool:
         nonlocal generation_begun
         generation_begun = time.monotonic()
         spent_s = generation_begun - begun_s
@@ -141,7 +250,7 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
         )
         return not out_of_time and (steps is None or now.generation < steps)
 
-    def report(now: Training) -> None:
+    def report(now: State) -> None:
         nonlocal saved, latest, longest_s
         latest = now
         longest_s = max(longest_s, time.monotonic() - generation_begun)
@@ -149,10 +258,14 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
         line = {"generation": now.generation, "reward": now.reward, "seconds": seconds}
         lines.append(json.dumps(line))
         write(now.generation, {"reward": now.reward})
-        progress(f"generation {now.generation}: saves {100 * now.reward:+.2f} % over the heuristic")
+        progress(f"generation {now.generation}: {course.text(now)}")
         if time.monotonic() - saved >= SAVE_EVERY_S:
-            _save(now, session.out, log, lines)
+            save(now)
             saved = time.monotonic()
+
+    def save(now: State) -> None:
+        course.save(now, session.out)
+        write_atomic(log, "".join(line + "\n" for line in lines).encode())
 
     interrupted = False
     with (
@@ -160,13 +273,13 @@ def run_session(session: Session, progress: Callable[[str], None]) -> SessionRes
         open_tensorboard(session.tensorboard) as write,
     ):
         try:
-            latest = train(training, pool, goes_on, report, engine)
+            latest = course.train(goes_on, report, engine)
         except KeyboardInterrupt:
             interrupted = True
     if not interrupted and session.time_limit_s is not None and latest is training:
-        _check_time(session, begun_s, len(pool))
-    _save(latest, session.out, log, lines)
-    return SessionResult(latest, len(pool), log, time.monotonic() - begun_s, interrupted)
+        _check_time(session, begun_s, ready, course.what)
+    save(latest)
+    return SessionResult(latest, ready, log, time.monotonic() - begun_s, interrupted)
 
 
 def _has_read_enough(session: Session, begun_s: float) -> bool:
@@ -175,7 +288,7 @@ def _has_read_enough(session: Session, begun_s: float) -> bool:
     return limit_s is not None and time.monotonic() - begun_s >= READING_SHARE * limit_s
 
 
-def _check_time(session: Session, begun_s: float, ready: int) -> None:
+def _check_time(session: Session, begun_s: float, ready: int, what: str) -> None:
     """Return while there is time; programs are read before anything is learnt.
 
     Raises:
@@ -184,7 +297,7 @@ def _check_time(session: Session, begun_s: float, ready: int) -> None:
     limit_s = session.time_limit_s
     if limit_s is not None and time.monotonic() - begun_s >= limit_s:
         raise TimeLimitError(
-            f"nothing was trained: {ready} programs were ready when the time limit of "
+            f"nothing was trained: {ready} {what} were ready when the time limit of "
             f"{limit_s:.3g} s was over; give more time, or name models to train on",
             {"ready": ready, "time_limit_s": limit_s},
         )
@@ -194,11 +307,6 @@ def _encodings(pool: Sequence[Program]) -> list[Encoding]:
     """Of the first programs, to see what is usual."""
     instances = [load_instance(program) for program in pool[:SCALED_BY]]
     return [instance.encoding for instance in instances if instance is not None]
-
-
-def _save(training: Training, out: Path, log: Path, lines: list[str]) -> None:
-    save_training(training, out)
-    write_atomic(log, "".join(line + "\n" for line in lines).encode())
 
 
 def old_lines(resume: Path | None, generation: int) -> list[str]:

@@ -30,9 +30,17 @@ from ullage.rl_agent.policy.network import (
     untrained_network,
     write_arrays,
 )
+from ullage.rl_agent.training.evolution import (
+    ItemResult,
+    Moments,
+    adam_step,
+    gradient_of,
+    in_places,
+    picked,
+)
 from ullage.rl_agent.training.instances import Program
 from ullage.rl_agent.training.synthetic import TRAINED
-from ullage.rl_agent.training.work import ItemResult, WorkItem, noise_of, play_item
+from ullage.rl_agent.training.work import WorkItem, play_item
 
 # Share of the newest generation in moving averages.
 AVERAGED = 0.03
@@ -117,8 +125,6 @@ def begin_training(options: TrainOptions, encodings: Sequence[Encoding]) -> Trai
 def items_of(training: Training, pool: Sequence[Program]) -> list[WorkItem]:
     """The work of the next generation: depends on the training's state and the pool alone."""
     options = training.options
-    rng = np.random.default_rng([options.seed, training.generation])
-    picked = rng.choice(len(pool), min(options.batch, len(pool)), replace=False)
     return [
         WorkItem(
             seed=options.seed,
@@ -129,40 +135,32 @@ def items_of(training: Training, pool: Sequence[Program]) -> list[WorkItem]:
             pairs=options.pairs,
             sigma=options.sigma,
         )
-        for place, index in enumerate(picked.tolist())
+        for place, index in enumerate(picked(options, training.generation, len(pool)))
     ]
 
 
 def merge(training: Training, results: Iterable[ItemResult]) -> Training:
     """The state after a generation, from the results of all its items, in any order."""
-    options = training.options
-    ordered = sorted(results, key=lambda result: result.place)
-    gradient = np.zeros(WEIGHTS)
-    for result in ordered:
-        noise = noise_of(options.seed, training.generation, result.place, (options.pairs, WEIGHTS))
-        scale = max(float(np.std([*result.plus, *result.minus])), MIN_SCALE)
-        gradient += (result.plus - result.minus) @ noise / (2 * scale * options.pairs)
+    options, ordered = training.options, in_places(results)
+    gradient = gradient_of(options, training.generation, ordered, WEIGHTS, MIN_SCALE)
     reward = 1.0 - float(np.mean([result.centre for result in ordered]))
-    return _adam_step(training, gradient / len(ordered), reward)
-
-
-def _adam_step(training: Training, gradient: Floats, reward: float) -> Training:
-    first = 0.9 * training.first + 0.1 * gradient
-    second = 0.99 * training.second + 0.01 * gradient**2
+    before = Moments(
+        training.moving.weights,
+        training.average,
+        training.first,
+        training.second,
+        training.reward,
+    )
     count = training.generation + 1
-    mean, square = first / (1 - 0.9**count), second / (1 - 0.99**count)
-    options, weights = training.options, training.moving.weights
-    step = mean / (np.sqrt(square) + 1e-8) + options.decay * weights
-    weights = weights - options.rate / (1 + count / options.half_rate) * step
-    share = max(1.0 / count, AVERAGED)
+    after = adam_step(options, count, before, gradient, reward, AVERAGED)
     return replace(
         training,
         generation=count,
-        moving=replace(training.moving, weights=weights),
-        average=training.average + share * (weights - training.average),
-        first=first,
-        second=second,
-        reward=training.reward + share * (reward - training.reward),
+        moving=replace(training.moving, weights=after.weights),
+        average=after.average,
+        first=after.first,
+        second=after.second,
+        reward=after.reward,
     )
 
 

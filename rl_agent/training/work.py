@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Floats
 from ullage.rl_agent.policy.network import Network
+from ullage.rl_agent.training.evolution import ItemResult, noise_of
 from ullage.rl_agent.training.instances import Program, load_instance
 
 
@@ -35,31 +35,10 @@ class WorkItem(NamedTuple):
     sigma: float
 
 
-class ItemResult(NamedTuple):
-    """The result of an item; times are over that of a decode by the heuristic's order.
-
-    Attributes:
-        place: number of the item within its generation.
-        centre: the network as it is.
-        plus: (pairs,) perturbed one way.
-        minus: (pairs,) perturbed the other way.
-    """
-
-    place: int
-    centre: float
-    plus: Floats
-    minus: Floats
-
-
-def noise_of(seed: int, generation: int, place: int, shape: tuple[int, int]) -> Floats:
-    """(pairs, WEIGHTS) perturbations of an item, standard normal."""
-    return np.random.default_rng([seed, generation, place]).standard_normal(shape)
-
-
 def play_item(item: WorkItem) -> ItemResult:
     """Decode the item's program once by each of its networks.
 
-    The result depends on the item alone.
+    The result depends on the item alone; times are over that of a decode by the heuristic's order.
 
     Raises:
         ValueError: the item's program is infeasible or too small to be played.

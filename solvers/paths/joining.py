@@ -191,7 +191,7 @@ def busy_seconds(
 
 def _charge(network: TierNetwork, busy_s: Floats, items: Sequence[Slice], sign: float) -> None:
     """Add the seconds of a segment's transfers, or take them away (sign -1)."""
-    for (resource, step), seconds in transfer_seconds(network, items).items():
+    for (resource, step), seconds in _transfer_seconds(network, items).items():
         busy_s[resource, step] += sign * seconds
 
 
@@ -199,8 +199,8 @@ def _added_s(
     network: TierNetwork, busy_s: Floats, before: Sequence[Slice], after: Sequence[Slice]
 ) -> float:
     """Seconds by which the plan grows where a segment's slices are others; objective time."""
-    changes = transfer_seconds(network, after)
-    for cell, seconds in transfer_seconds(network, before).items():
+    changes = _transfer_seconds(network, after)
+    for cell, seconds in _transfer_seconds(network, before).items():
         changes[cell] = changes.get(cell, 0.0) - seconds
     steps = sorted({step for _, step in changes})
     at = {step: i for i, step in enumerate(steps)}
@@ -212,7 +212,7 @@ def _added_s(
     return float(np.maximum(there.max(axis=0), compute_s).sum() - was)
 
 
-def transfer_seconds(network: TierNetwork, items: Sequence[Slice]) -> dict[tuple[int, int], float]:
+def _transfer_seconds(network: TierNetwork, items: Sequence[Slice]) -> dict[tuple[int, int], float]:
     """(port or link, step) -> seconds of the transfers of a segment's slices.
 
     As in a plan, neighbours that move in the same steps over the same link are one transfer, which

@@ -13,8 +13,9 @@ from ullage.cli.main import run
 from ullage.compiler.common import engines
 from ullage.compiler.common.engines import in_order, open_engine
 from ullage.compiler.common.errors import UllageError, UsageError
+from ullage.rl_agent.training.evolution import ItemResult
 from ullage.rl_agent.training.train import items_of, save_training, train
-from ullage.rl_agent.training.work import ItemResult, WorkItem, play_item
+from ullage.rl_agent.training.work import WorkItem, play_item
 
 STEPS = 2
 
