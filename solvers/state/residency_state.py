@@ -226,8 +226,14 @@ class ResidencyState:
     def _above_capacity(self) -> Iterator[tuple[int, list[tuple[int, int, SegmentResidency]]]]:
         """Steps whose aligned load is above the capacity, the fullest first; and what is there."""
         above = np.flatnonzero(self.load_bytes > self.target.fastest.capacity_bytes)
+        if not len(above):
+            return
+        listed = self.all_residencies()
+        starts = np.array([residency.start for _, _, residency in listed])
+        ends = np.array([residency.end for _, _, residency in listed])
         for step in above[np.argsort(-self.load_bytes[above], kind="stable")].tolist():
-            yield step, [s for s in self.all_residencies() if s[2].start <= step < s[2].end]
+            there = np.flatnonzero((starts <= step) & (step < ends))
+            yield step, [listed[at] for at in there.tolist()]
 
     def _padding_on_top(self, present: Iterable[Segment]) -> int:
         """Bytes that the load counts and that one of some segments can do without: the last one."""

@@ -251,9 +251,8 @@ class Judge:
         value = found.value
         if found.basis is not None and value < self._long[0]:
             self._long = value, found.basis
-        if (
-            task.limit_s is not None and value <= most
-        ):  # a memory is no smaller than what is live in the plan's steps
+        # A memory is no smaller than what is live in the plan's steps.
+        if task.limit_s is not None and value <= most:
             live = self._live_bytes(groups)
             if live is None:
                 return None
