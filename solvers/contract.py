@@ -183,11 +183,12 @@ def _other_target(problem: Problem, answered: Problem) -> Iterator[str]:
         target = target.with_fast_memory(problem.target.fastest.capacity_bytes)
     if target == problem.target:
         return
-    for name in vars(problem.target):
+    for item in fields(problem.target):  # and not what the target has computed from them
+        name = item.name
         before, after = getattr(problem.target, name), getattr(target, name)
         if before != after and name in ("tiers", "links"):
             yield f"it planned for other {name}: {_first_difference(before, after)}"
-        elif before != after and not name.startswith("_"):
+        elif before != after:
             yield f"it planned for a target with another {name}: {after!r}, not {before!r}"
 
 
