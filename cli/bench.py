@@ -33,9 +33,7 @@ def bench_command(  # noqa: PLR0913, PLR0917 - options of the command line
         ),
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", metavar="N", help="Rows side by side.")] = 1,
-    engine: Annotated[
-        str, typer.Option("--engine", metavar="processes|ray", help="Where rows run.")
-    ] = "processes",
+    engine: options.EngineName = "processes",
     output: Annotated[
         Path | None,
         typer.Option(

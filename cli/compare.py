@@ -57,6 +57,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     states: options.States = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
+    jobs: options.Jobs = 1,
+    engine: options.EngineName = "processes",
     plot: Annotated[
         Path | None,
         typer.Option(
@@ -71,6 +73,7 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     """
     arguments = dict(locals())
     from ullage.cli.render import console, print_json, progress
+    from ullage.compiler.common.engines import open_engine
     from ullage.compiler.common.errors import UllageError, UsageError
     from ullage.compiler.driver.problem_files import objective_of
     from ullage.compiler.studies.compare import compare_solvers, default_solvers
@@ -88,8 +91,8 @@ def compare_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the
     names = names or list(default_solvers(chosen.minimised))
     if len(set(names)) != len(names):
         raise UsageError(f"--solvers names a solver twice: {solvers}")
-    with progress(quiet=as_json) as tell:
-        rows = compare_solvers(path, names, replace(chosen, progress=tell))
+    with progress(quiet=as_json) as tell, open_engine(engine, jobs) as runner:
+        rows = compare_solvers(path, names, replace(chosen, progress=tell), runner)
     errors = [row for row in rows if "error" in row]
     if len(errors) == len(rows):
         raise UllageError.revive(errors[0]["error"])

@@ -150,6 +150,14 @@ TimeLimit = Annotated[
     str | None,
     typer.Option("--time-limit", metavar="TIME", help="Wall-clock limit: seconds, 500ms, 2min."),
 ]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", metavar="N", help="What runs side by side, in processes."),
+]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", metavar="processes|ray", help="What runs the processes of --jobs."),
+]
 Then = Annotated[
     str | None,
     typer.Option(

@@ -68,6 +68,8 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     states: options.States = None,
     time_limit: options.TimeLimit = None,
     seed: options.Seed = 0,
+    jobs: options.Jobs = 1,
+    engine: options.EngineName = "processes",
     plot: Annotated[
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Picture of the curve: .svg or .png."),
@@ -91,6 +93,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         )
     arguments = {**with_batch(arguments), "fast_memory": None}
     from ullage.cli.render import print_json, progress
+    from ullage.compiler.common.engines import open_engine
     from ullage.compiler.common.files import check_folder, recording
     from ullage.compiler.driver.problem_files import objective_of
     from ullage.compiler.emit import emit_plan, parse_emitters
@@ -110,8 +113,8 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
         check_plot(plot)
     if output is not None:
         check_folder(output, "-o")
-    with progress(quiet=False) as tell:
-        swept = sweep(path, request, replace(chosen, progress=tell))
+    with progress(quiet=False) as tell, open_engine(engine, jobs) as runner:
+        swept = sweep(path, request, replace(chosen, progress=tell), runner)
     document = describe_sweep(swept)
     cut_short = False
     for point, row in zip(swept.points, document["rows"], strict=True):

@@ -30,6 +30,7 @@ def sweep_lengths_command(arguments: dict[str, Any]) -> bool:
         UsageError: several dimensions have ranges, or an option is about sizes of memory.
     """
     from ullage.cli.render import print_json, progress
+    from ullage.compiler.common.engines import open_engine
     from ullage.compiler.driver.problem_files import refuse_problem
     from ullage.compiler.studies.sweep_lengths import (
         BATCH,
@@ -59,8 +60,9 @@ def sweep_lengths_command(arguments: dict[str, Any]) -> bool:
     chosen = options.compile_options(with_batch({**arguments, "dims": numbers}))
     path = options.read_model_path(arguments["model"])
     refuse_problem(path, "a sweep of lengths")
-    with progress(quiet=False) as tell:
-        swept = sweep_lengths(path, lengths, arguments["points"], replace(chosen, progress=tell))
+    points, engine, jobs = (arguments[name] for name in ("points", "engine", "jobs"))
+    with progress(quiet=False) as tell, open_engine(engine, jobs) as runner:
+        swept = sweep_lengths(path, lengths, points, replace(chosen, progress=tell), runner)
     request = {
         "model": path.stem,
         "target": arguments["target"] or "edge-npu",

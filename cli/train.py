@@ -62,12 +62,7 @@ def train_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
     jobs: Annotated[
         int, typer.Option("--jobs", min=1, metavar="N", help="Processes that play games at once.")
     ] = 1,
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine", metavar="processes|ray", help="What runs the processes of --jobs."
-        ),
-    ] = "processes",
+    engine: options.EngineName = "processes",
     tensorboard: Annotated[
         Path | None,
         typer.Option("--tensorboard", metavar="DIR", help="Folder for TensorBoard."),

@@ -4,12 +4,19 @@ Members run one after the other, cheap ones first. The best plan so far is alway
 deadline comes, a member fails or the user presses Ctrl-C, it is the answer. An exact solver follows
 while it may pay: for the time left where a deadline was given and the best plan is not proven best,
 for some seconds, which a note names, where none was given and the plan is far above its bound.
+
+With `jobs` members race in processes of their own. What they find is taken in the same order, so
+that the answer is the same; those that no longer matter then are ended.
 """
 
 import math
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from ullage.compiler.common.engines import ENGINES, HANDING_OVER_S, open_engine
 from ullage.compiler.common.errors import (
     InfeasibleError,
     TimeLimitError,
@@ -40,6 +47,8 @@ PARTS_PATIENCE_S = 5.0
 NO_MOVES = "all-slow"
 # Relative distance from its bound within which a plan is proven best.
 PROVEN = 1e-6
+# Relative distance at which two values are the same but for rounding: nothing is below a bound.
+SAME = 1e-12
 # Relative distance from its bound beyond which a plan is worth more seconds than were asked for.
 FAR = 0.01
 
@@ -58,6 +67,10 @@ class PortfolioOptions:
         "above its bound; 0: none",
         least=0,
     )
+    jobs: int = parameter(
+        1, "members that race side by side, in processes; 1: one after the other", least=1
+    )
+    engine: str = parameter("processes", "what runs the processes of a race", choices=ENGINES)
     seed: int = parameter(0, "of all members")
 
 
@@ -80,31 +93,81 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     refiner = options.refine.strip()
     if refiner:
         find_solver(refiner)  # raises at once for an unknown name
-    race = _Race(problem)
     has_many_parts = problem.program.is_cut and problem.program.parts > MANY_PARTS
     if has_many_parts:
         members.sort(key=lambda name: name != BOUNDING)
-    for number, name in enumerate(members if has_many_parts else (*members, refiner)):
-        if has_many_parts and race.gap() <= FAR_PARTS:
+        refiner = ""
+    field = _Field(problem, tuple(members), refiner, options, budget, has_many_parts)
+    race = _Race(problem)
+    if options.jobs == 1 and options.engine == ENGINES[0]:
+        _run_in_turn(field, race)
+    else:
+        _run_side_by_side(field, race)
+    return race.solution(time_is_over=budget.is_over())
+
+
+class _Field(NamedTuple):
+    """Who runs, and how.
+
+    Attributes:
+        problem: the problem.
+        members: names in their order.
+        refiner: an exact solver that comes last, where it pays; empty: none.
+        options: of the portfolio.
+        budget: of all.
+        has_many_parts: the program has more than `MANY_PARTS`.
+    """
+
+    problem: Problem
+    members: tuple[str, ...]
+    refiner: str
+    options: PortfolioOptions
+    budget: Budget
+    has_many_parts: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All in their order."""
+        return (*self.members, *([self.refiner] if self.refiner else []))
+
+    def most_s(self, number: int) -> float:
+        """Seconds that one has at most, however long the deadline is."""
+        if self.budget.deadline is not None:
+            return math.inf
+        if number == len(self.members):
+            return self.options.patience_s
+        if self.has_many_parts and self.members[number] != BOUNDING:
+            return PARTS_PATIENCE_S
+        return math.inf
+
+    def is_decided(self, race: "_Race", number: int) -> bool:
+        """Whether the one that is next in turn makes no difference, nor any behind it."""
+        if race.gap() <= SAME or (self.has_many_parts and race.gap() <= FAR_PARTS):
+            return True
+        return number == len(self.members) and not _is_worth_refining(self, race)
+
+
+def _run_in_turn(field: _Field, race: "_Race") -> None:
+    """Run one after the other.
+
+    Raises:
+        KeyboardInterrupt: interrupted before any plan.
+    """
+    for number, name in enumerate(field.names):
+        if field.is_decided(race, number):
             break
-        allowed = budget
-        if has_many_parts and name != BOUNDING and budget.deadline is None:
-            allowed = budget.at_most(PARTS_PATIENCE_S)
-        if number == len(members):
-            if not _worth_refining(refiner, race, budget, options.patience_s):
-                break
-            if budget.deadline is None:
-                allowed = budget.at_most(options.patience_s)
-                race.notes.append(
-                    f"auto: {race.gap():.1%} above the bound, so {refiner} had "
-                    f"{options.patience_s:g} s as well (--time-limit gives more or less)"
-                )
-        if budget.is_over():
-            race.leave_out(members[number:])
+        is_refiner = number == len(field.members)
+        if is_refiner and not _has_time_to_refine(field):
             break
-        budget.progress(f"solving with {name}")
+        if is_refiner:
+            race.note_patience(field)
+        if field.budget.is_over():
+            race.leave_out(field.members[number:])
+            break
+        field.budget.progress(f"solving with {name}")
         try:
-            outcome = run_solver(name, problem, allowed, seed=options.seed)
+            allowed = field.budget.at_most(field.most_s(number))
+            outcome = run_solver(name, field.problem, allowed, seed=field.options.seed)
             race.enter(outcome)
             if outcome.interrupted:
                 race.interrupted = True
@@ -116,7 +179,91 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
                 raise
             race.interrupted = True
             break
-    return race.solution(time_is_over=budget.is_over())
+
+
+class _Runner(NamedTuple):
+    """One that races in a process. Picklable.
+
+    Attributes:
+        name: of the solver.
+        problem: the problem.
+        seed: of everything random.
+        ends: `time.time()` value of the deadline: clocks of two machines agree on that alone.
+        most_s: seconds from its start.
+    """
+
+    name: str
+    problem: Problem
+    seed: int
+    ends: float
+    most_s: float
+
+
+def _run(runner: _Runner) -> Outcome | UllageError:
+    """What comes of one that races; its time begins now."""
+    left_s = min(runner.most_s, runner.ends - time.time())
+    budget = Budget(None if math.isinf(left_s) else time.monotonic() + left_s)
+    try:
+        return run_solver(runner.name, runner.problem, budget, seed=runner.seed)
+    except UllageError as error:
+        return error
+
+
+def _run_side_by_side(field: _Field, race: "_Race") -> None:
+    """Race in processes; what comes of it is taken in order, until the rest makes no difference.
+
+    Raises:
+        KeyboardInterrupt: interrupted before any plan.
+    """
+    names = field.names
+    if field.refiner and not _has_time_to_refine(field):
+        names = field.members
+    ends = time.time() + field.budget.remaining_s()
+    runners = [
+        _Runner(name, field.problem, field.options.seed, ends, field.most_s(number))
+        for number, name in enumerate(names)
+    ]
+    found: dict[int, Outcome | UllageError] = {}
+    taken = 0
+
+    def take(number: int) -> None:
+        """Take what came of one."""
+        outcome = found[number]
+        if isinstance(outcome, UllageError):
+            race.miss(names[number], outcome)
+            return
+        if number == len(field.members):
+            race.note_patience(field)
+        race.enter(outcome)
+        if race.best is outcome:
+            field.budget.on_improvement(outcome.value)
+
+    field.budget.progress(f"racing {', '.join(names)}")
+    try:
+        with (
+            open_engine(field.options.engine, field.options.jobs) as engine,
+            closing(engine.run(_run, runners, _waited_until(field.budget))) as results,
+        ):
+            for number, outcome in results:
+                found[number] = outcome
+                while taken in found and not field.is_decided(race, taken):
+                    take(taken)
+                    taken += 1
+                field.budget.progress(f"{names[number]} is done, {taken} of {len(names)} count")
+                if taken == len(names) or field.is_decided(race, taken):
+                    return
+    except KeyboardInterrupt:
+        race.interrupted = True
+    for number in sorted(number for number in found if number >= taken):
+        take(number)
+    if race.interrupted and race.best is None:
+        raise KeyboardInterrupt
+    race.leave_out([name for number, name in enumerate(field.members) if number not in found])
+
+
+def _waited_until(budget: Budget) -> float:
+    """`time.monotonic()` value until which results are waited for."""
+    return math.inf if budget.deadline is None else budget.deadline + HANDING_OVER_S
 
 
 class _Race:
@@ -157,6 +304,14 @@ class _Race:
         if self.best is None or self.bound is None or self.bound.value <= 0:
             return math.inf
         return self.best.value / self.bound.value - 1
+
+    def note_patience(self, field: _Field) -> None:
+        """Note that an exact solver had seconds that nobody asked for."""
+        if field.budget.deadline is None:
+            self.notes.append(
+                f"auto: {self.gap():.1%} above the bound, so {field.refiner} had "
+                f"{field.options.patience_s:g} s as well (--time-limit gives more or less)"
+            )
 
     def miss(self, name: str, error: UllageError) -> None:
         """Note a member without a plan: it may not know such targets, be too slow, or broken."""
@@ -210,24 +365,34 @@ class _Race:
         )
 
 
-def _worth_refining(name: str, race: _Race, budget: Budget, patience_s: float) -> bool:
-    """Whether an exact solver of whole tensors may still find something better in time.
+def _is_worth_refining(field: _Field, race: _Race) -> bool:
+    """Whether an exact solver of whole tensors may still find something better.
 
     Plans of operands that may be cut are worth it only where they are far from their bound.
     """
-    best, problem = race.best, race.problem
-    if not name or best is None or problem.objective not in find_solver(name).objectives:
+    best, problem = race.best, field.problem
+    if best is None or not _can_refine(field):
         return False
-    if problem.latency_limit_s is not None and not find_solver(name).keeps_limit:
-        return False
-    if needs_detour(problem.target):
-        return False  # exact solvers move data in one hop
-    unlimited = budget.deadline is None
-    if (patience_s <= 0) if unlimited else (budget.remaining_s() < LEAST_REFINE_S):
-        return False
-    if unlimited or problem.target.split_operands:
+    if field.budget.deadline is None or problem.target.split_operands:
         return FAR < race.gap() < math.inf
     return race.bound is None or best.value > race.bound.value * (1 + PROVEN)
+
+
+def _can_refine(field: _Field) -> bool:
+    """Whether the exact solver knows such problems."""
+    refiner, problem = find_solver(field.refiner), field.problem
+    if problem.objective not in refiner.objectives:
+        return False
+    if problem.latency_limit_s is not None and not refiner.keeps_limit:
+        return False
+    return not needs_detour(problem.target)  # exact solvers move data in one hop
+
+
+def _has_time_to_refine(field: _Field) -> bool:
+    """Whether the exact solver has so much time that it can begin."""
+    if field.budget.deadline is None:
+        return field.options.patience_s > 0
+    return field.budget.remaining_s() >= LEAST_REFINE_S
 
 
 SOLVER = Solver(

@@ -6,11 +6,12 @@ asked minimises what it can (`minimised`); its plan is judged by what was asked,
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ullage.compiler.common.engines import HERE, Engine, tells_nobody
 from ullage.compiler.common.errors import (
     InfeasibleError,
     OwnPlanError,
@@ -86,8 +87,34 @@ def _counting(progress: Callable[[str], None], place: str) -> Callable[[str], No
     return lambda text: progress(f"{place}: {text}")
 
 
+class _Entry(NamedTuple):
+    """A solver that is compared. Picklable, but for the progress of options that stay here.
+
+    Attributes:
+        prepared: the model.
+        options: how it plans.
+    """
+
+    prepared: Prepared
+    options: CompileOptions
+
+
+def _outcome_of(entry: _Entry) -> Compiled | UllageError:
+    """What comes of a solver; its time begins now."""
+    options = entry.options
+    try:
+        solver_of(options)
+        outcome = solve_prepared(
+            _minimising(entry.prepared, options.minimised), options, quick_bound=False
+        )
+        _check_own(outcome, options.solver)
+    except UllageError as error:
+        return error
+    return outcome
+
+
 def compare_solvers(
-    model: Path, solvers: Sequence[str], options: CompileOptions
+    model: Path, solvers: Sequence[str], options: CompileOptions, engine: Engine = HERE
 ) -> list[dict[str, Any]]:
     """One summary per solver (see `summarise`), or its error, in the order of `solvers`.
 
@@ -96,7 +123,14 @@ def compare_solvers(
     limit for itself. Plans of the same order are plans of the same problem, so the best
     bound that any solver proved of it holds for all;
     where none proved any, that of `fluid`'s relaxation. Ctrl-C ends it: the row of the solver that
-    was interrupted says so, if it had a plan, and those after it are missing.
+    was interrupted says so, if it had a plan, and those after it are missing. Solvers that run
+    side by side (`engine`) have their rows in the same order; those that Ctrl-C ends have none.
+
+    Args:
+        model: the model, or a problem file.
+        solvers: names of the solvers.
+        options: how to compile.
+        engine: what runs the solvers.
 
     Raises:
         KeyboardInterrupt: interrupted before any row.
@@ -123,42 +157,59 @@ def compare_solvers(
         options = replace(options, schedule=WHOLE)  # none of the solvers searches again
     with suppress(InfeasibleError):  # what all solvers load is loaded before one is timed
         run_solver("all-slow", prepared.problem.minimising("latency"))
-    outcomes: list[Compiled | UllageError] = []
+    entries = []
     for number, name in enumerate(solvers, 1):
         minimised = minimised_by(find_solver(name), options.minimised)
+        tell = _counting(options.progress, f"{number} of {len(solvers)}, {name}")
         solver_options = replace(
             options,
-            progress=_counting(options.progress, f"{number} of {len(solvers)}, {name}"),
+            progress=tell if engine is HERE else tells_nobody,
             solver=name,
             parameters=parameters[name],
             objective=minimised,
             then=options.then if minimised == options.minimised else None,
         )
-        try:
-            solver_of(solver_options)
-            outcome = solve_prepared(
-                _minimising(prepared, solver_options.minimised), solver_options, quick_bound=False
-            )
-            _check_own(outcome, name)
-        except UllageError as error:
-            outcomes.append(error)
-            continue
-        except KeyboardInterrupt:
-            if not outcomes:
-                raise
-            break
-        outcomes.append(replace(outcome, whole_because=whole_because))
-        if outcome.interrupted:
-            break
+        entries.append(_Entry(prepared, solver_options))
+    outcomes = {
+        solvers[number]: replace(outcome, whole_because=whole_because)
+        if isinstance(outcome, Compiled)
+        else outcome
+        for number, outcome in _outcomes(entries, engine, options.progress)
+    }
     bounds = _bounds_by_order(
-        [outcome for outcome in outcomes if isinstance(outcome, Compiled)], options.minimised
+        [outcome for outcome in outcomes.values() if isinstance(outcome, Compiled)],
+        options.minimised,
     )
     return [
         {"solver": name, "error": outcome.to_json()}
         if isinstance(outcome, UllageError)
         else _row(outcome, options.minimised, bounds)
-        for name, outcome in zip(solvers, outcomes, strict=False)
+        for name, outcome in outcomes.items()
     ]
+
+
+def _outcomes(
+    entries: Sequence[_Entry], engine: Engine, progress: Callable[[str], None]
+) -> list[tuple[int, Compiled | UllageError]]:
+    """(number, what came of it) of the entries in their order, of those that were done in time.
+
+    Raises:
+        KeyboardInterrupt: interrupted before any.
+    """
+    outcomes: list[tuple[int, Compiled | UllageError]] = []
+    try:
+        with closing(engine.run(_outcome_of, entries)) as results:
+            for number, outcome in results:
+                outcomes.append((number, outcome))
+                if engine is not HERE:
+                    name = entries[number].options.solver
+                    progress(f"{len(outcomes)} of {len(entries)} are done: {name}")
+                if isinstance(outcome, Compiled) and outcome.interrupted:
+                    break
+    except KeyboardInterrupt:
+        if not outcomes:
+            raise
+    return sorted(outcomes, key=lambda pair: pair[0])
 
 
 def _one_schedule(prepared: Prepared, options: CompileOptions) -> tuple[Prepared, str]:

@@ -3,10 +3,12 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ullage.compiler.common.engines import HANDING_OVER_S, HERE, Engine, tells_nobody
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
@@ -83,13 +85,22 @@ class Sweep:
     total_s: float
 
 
-def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
+def sweep(
+    model: Path, request: SweepOptions, options: CompileOptions, engine: Engine = HERE
+) -> Sweep:
     """Compile a model for every size of a range, with the time limit shared by all of them.
 
     The model is read once; operators run whole where no schedule is named. Sizes go from small to
     large: the best plan so far is legal for the next size too, and where it already meets the bound
     there, nothing is left to solve. With cascades they go from large to small: a large memory needs
-    none and leaves its time to the small ones, which gain the most by them.
+    none and leaves its time to the small ones, which gain the most by them. Sizes that run side by
+    side (`engine`) are taken in the same order: the curve is the same.
+
+    Args:
+        model: the model, or a problem file.
+        request: the sizes.
+        options: how to compile.
+        engine: what runs the sizes; the search for a latency, which goes step by step, runs here.
 
     Raises:
         ModelError: the model cannot be read.
@@ -118,7 +129,11 @@ def sweep(model: Path, request: SweepOptions, options: CompileOptions) -> Sweep:
         whole_because = whole_by_default("sweep", options, prepared.target)
     partial = False
     try:
-        _solve_all(prepared, options, request, sizes, points)
+        if engine is HERE:
+            _solve_all(prepared, options, request, sizes, points)
+        else:
+            _solve_side_by_side(prepared, options, request, sizes, points, engine)
+        _solve_late(prepared, options, request, points)
         if request.meet_latency_s is not None and _solved(points):
             notes += _refine(prepared, options, request.meet_latency_s, points)
     except KeyboardInterrupt:
@@ -241,8 +256,102 @@ def _solve_all(
         points[:] = monotone(points)
         best = points[-1] if points[-1].compiled is not None else best
         _stop_if_interrupted(point)
+
+
+class _Size(NamedTuple):
+    """A size to be solved in a process of an engine. Picklable.
+
+    Attributes:
+        prepared: the model.
+        options: how to compile, without progress.
+        point: the size.
+        share: of the time left when it begins.
+        began: `time.time()` value when the job began: clocks of two machines agree on that alone.
+    """
+
+    prepared: Prepared
+    options: CompileOptions
+    point: Point
+    share: float
+    began: float
+
+
+def _solved_size(size: _Size) -> Point:
+    """What a size comes to."""
+    started = time.monotonic() - (time.time() - size.began)
+    prepared = replace(size.prepared, started=started)
+    left_s = _remaining_s(prepared, size.options)
+    return _solve_at(prepared, size.options, size.point, size.share * left_s)
+
+
+def _solve_side_by_side(
+    prepared: Prepared,
+    options: CompileOptions,
+    request: SweepOptions,
+    sizes: Sequence[int],
+    points: list[Point],
+    engine: Engine,
+) -> None:
+    """Solve sizes side by side, and take them as `_solve_all` does, in its order.
+
+    Where the plan of a smaller size cannot be beaten, what was solved meanwhile is left aside, and
+    what is not done yet is ended.
+    """
+    later = 0 if request.meet_latency_s is None else REFINING_SHARE
+    searched = options.schedule in SEARCHED
+    in_turn = list(reversed(sizes)) if searched else list(sizes)
+    rounds = -(-len(sizes) // engine.jobs)
+    items = [
+        _Size(
+            prepared,
+            replace(options, progress=tells_nobody),
+            Point(size, tier=request.tier),
+            1 / (rounds - k // engine.jobs + later),
+            time.time() - (time.monotonic() - prepared.started),
+        )
+        for k, size in enumerate(in_turn)
+    ]
+    solved: dict[int, Point] = {}
+    taken = 0
+    best: Point | None = None
+
+    def take() -> None:
+        """Take the sizes that are next in turn, as far as they are known."""
+        nonlocal taken, best
+        while taken < len(in_turn):
+            point = None if searched else _unbeatable(best, in_turn[taken])
+            point = point or solved.get(taken)
+            if point is None:
+                return
+            taken += 1
+            points[:] = monotone([*points, point])
+            best = points[-1] if points[-1].compiled is not None else best
+
+    ends = time.monotonic() + _remaining_s(prepared, options) + HANDING_OVER_S
+    try:
+        with closing(engine.run(_solved_size, items, ends)) as results:
+            for number, point in results:
+                solved[number] = point
+                take()
+                options.progress(f"{taken} of {len(in_turn)} sizes are done")
+                if taken == len(in_turn):
+                    break
+        for k in range(taken, len(in_turn)):
+            if k not in solved:
+                solved[k] = Point(in_turn[k], tier=request.tier, error=_time_is_over(options))
+        take()
+    except KeyboardInterrupt:
+        points[:] = monotone([*points, *(p for k, p in solved.items() if k >= taken)])
+        raise
+
+
+def _solve_late(
+    prepared: Prepared, options: CompileOptions, request: SweepOptions, points: list[Point]
+) -> None:
+    """Solve the sizes once more that had too little time, with the time that others left over."""
+    later = 0 if request.meet_latency_s is None else REFINING_SHARE
     late = [point.size_bytes for point in points if isinstance(point.error, TimeLimitError)]
-    for k, size in enumerate(late):  # again, with the time that other sizes left over
+    for k, size in enumerate(late):
         if (remaining_s := _remaining_s(prepared, options)) <= 0:
             break
         point_options = _telling(options, f"once more, {format_size(size)}")
@@ -304,11 +413,7 @@ def _solve_at(prepared: Prepared, options: CompileOptions, point: Point, limit_s
     """Solve for the size of a point within a limit and within the time that remains."""
     remaining_s = _remaining_s(prepared, options)
     if remaining_s <= 0:
-        error = TimeLimitError(
-            f"the time limit of {options.time_limit_s:.3g} s, shared by all sizes, was over before "
-            "this one; give more (--time-limit) or ask for fewer sizes (--points)"
-        )
-        return replace(point, error=error)
+        return replace(point, error=_time_is_over(options))
     begun, own_s = time.monotonic(), None
     if options.time_limit_s is not None:  # counted from when the job began
         own_s = begun - prepared.started + min(limit_s, remaining_s)
@@ -320,6 +425,14 @@ def _solve_at(prepared: Prepared, options: CompileOptions, point: Point, limit_s
         raise
     except UllageError as error:
         return replace(point, error=error)
+
+
+def _time_is_over(options: CompileOptions) -> TimeLimitError:
+    """Why a size has no plan that had no time."""
+    return TimeLimitError(
+        f"the time limit of {options.time_limit_s or 0.0:.3g} s, shared by all sizes, was over "
+        "before this one; give more (--time-limit) or ask for fewer sizes (--points)"
+    )
 
 
 def _remaining_s(prepared: Prepared, options: CompileOptions) -> float:

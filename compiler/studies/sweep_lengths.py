@@ -1,11 +1,14 @@
 """Compile a model for many lengths of a symbolic dimension, or batches: how its cost grows."""
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from ullage.compiler.common.engines import HANDING_OVER_S, HERE, Engine, tells_nobody
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import parse_count
 from ullage.compiler.driver.compile import compile_part
@@ -75,7 +78,36 @@ def parse_length_range(name: str, text: str) -> Range:
     return Range(name, first, last)
 
 
-def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOptions) -> LengthSweep:
+class _Length(NamedTuple):
+    """A length to be planned. Picklable, but for the progress of options that stay here.
+
+    Attributes:
+        model: the model.
+        name: of the dimension.
+        length: its length.
+        options: how to compile.
+        share: of the time left when it begins.
+        began: `time.time()` value when the job began: clocks of two machines agree on that alone.
+    """
+
+    model: Path
+    name: str
+    length: int
+    options: CompileOptions
+    share: float
+    began: float
+
+
+def _planned_length(item: _Length) -> LengthPoint:
+    """What a length comes to, in a process of an engine."""
+    begun = time.monotonic() - (time.time() - item.began)
+    options = replace(item.options, begun=begun, progress=tells_nobody)
+    return _at(item.model, item.name, item.length, options, item.share)
+
+
+def sweep_lengths(
+    model: Path, lengths: Range, points: int, options: CompileOptions, engine: Engine = HERE
+) -> LengthSweep:
     """Compile a model for lengths in equal ratios; the time limit is shared by all of them.
 
     The model is read for each length. Operators run whole where no schedule is named.
@@ -85,6 +117,7 @@ def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOpti
         lengths: the dimension and its range.
         points: number of lengths.
         options: how to compile; the dimension has no value there.
+        engine: what runs the lengths.
 
     Raises:
         ModelError: the model cannot be read.
@@ -101,14 +134,10 @@ def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOpti
     found: list[LengthPoint] = []
     partial = False
     try:
-        for number, length in enumerate(tested):
-            text = f"{number + 1} of {len(tested)}, {lengths.name} = {length}"
-            options.progress(text)
-            point = _at(model, lengths.name, length, chosen, 1 / (len(tested) - number))
-            found.append(point)
-            if point.compiled is not None and point.compiled.interrupted:
-                partial = True
-                break
+        if engine is HERE:
+            partial = _plan_in_turn(model, lengths.name, tested, chosen, found)
+        else:
+            _plan_side_by_side(model, lengths.name, tested, chosen, found, engine)
         late = [k for k, point in enumerate(found) if isinstance(point.error, TimeLimitError)]
         for number, k in enumerate(late):  # again, with the time that other lengths left over
             if job_begun + (options.time_limit_s or 0.0) <= time.monotonic():
@@ -126,6 +155,55 @@ def sweep_lengths(model: Path, lengths: Range, points: int, options: CompileOpti
     if not any(point.compiled is not None for point in found):
         raise found[0].error or TimeLimitError("the time limit was over before any plan")
     return LengthSweep(lengths.name, tuple(found), partial, time.monotonic() - begun)
+
+
+def _plan_in_turn(
+    model: Path,
+    name: str,
+    tested: Sequence[int],
+    options: CompileOptions,
+    found: list[LengthPoint],
+) -> bool:
+    """Plan length after length, into a list; returns whether Ctrl-C ended it."""
+    for number, length in enumerate(tested):
+        options.progress(f"{number + 1} of {len(tested)}, {name} = {length}")
+        point = _at(model, name, length, options, 1 / (len(tested) - number))
+        found.append(point)
+        if point.compiled is not None and point.compiled.interrupted:
+            return True
+    return False
+
+
+def _plan_side_by_side(
+    model: Path,
+    name: str,
+    tested: Sequence[int],
+    options: CompileOptions,
+    found: list[LengthPoint],
+    engine: Engine,
+) -> None:
+    """Plan lengths side by side, into a list by length, which Ctrl-C leaves with what is done."""
+    begun = time.monotonic() if options.begun is None else options.begun
+    began = time.time() - (time.monotonic() - begun)
+    ends = math.inf
+    if options.time_limit_s is not None:
+        ends = begun + options.time_limit_s + HANDING_OVER_S
+    plain = replace(options, progress=tells_nobody)
+    rounds = -(-len(tested) // engine.jobs)
+    items = [
+        _Length(model, name, length, plain, 1 / (rounds - k // engine.jobs), began)
+        for k, length in enumerate(tested)
+    ]
+    try:
+        with closing(engine.run(_planned_length, items, ends)) as results:
+            for _, point in results:
+                found.append(point)
+                options.progress(f"{len(found)} of {len(tested)} lengths are done")
+        done = {point.length for point in found}
+        late = TimeLimitError("the time limit was over before this length was planned")
+        found += [LengthPoint(length, None, late) for length in tested if length not in done]
+    finally:
+        found.sort(key=lambda point: point.length)
 
 
 def _at(model: Path, name: str, length: int, options: CompileOptions, share: float) -> LengthPoint:

@@ -1,7 +1,8 @@
 """`auto`: the best plan under one deadline, whatever its members do."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.solving import Asked, solve_with
 from tests.support.tiled_models import residual_network
 from ullage.compiler.common.errors import ContractError, InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.importer.build import import_model
+from ullage.compiler.ir.assignment import assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.lowering.parts import lower_schedule
@@ -98,7 +100,7 @@ def test_portfolio_notes_who_was_left_out_but_nobody_whose_plan_it_has(
             time.sleep(0.01)
         return replace(evil.honest(problem, options, budget), made_by=made_by)
 
-    plan = auto({"greedy": late_plan}, monkeypatch, limit_s=0.1).plan
+    plan = auto({"greedy": late_plan}, monkeypatch, limit_s=1.0).plan
     left = [name for name in ("msa", "fluid") if name != made_by]
     assert plan.solver == (made_by or "greedy")
     assert plan.notes[-1:] == (f"auto: the time limit left out {', '.join(left)}",)
@@ -115,7 +117,7 @@ def test_what_no_member_planned_in_time_is_infeasible_only_where_proven(
 
     kind = InfeasibleError if proven else TimeLimitError
     with pytest.raises(kind, match="no room") as raised:
-        auto({"greedy": refuses}, monkeypatch, limit_s=0.1)
+        auto({"greedy": refuses}, monkeypatch, limit_s=1.0)
     assert ("found no plan in time" in raised.value.message) is not proven
 
 
@@ -230,3 +232,80 @@ def test_programs_of_many_parts_are_left_to_the_linear_program(
     put_in_place("fluid", late, monkeypatch)
     assert run_solver("auto", problem).plan.solver != "fluid"
     assert ran[:2] == ["fluid", "greedy"]
+
+
+class Raced:
+    """Runs what races here, the first and then the last first, and notes who ran."""
+
+    jobs = 3
+
+    def __init__(self, *, late: Sequence[str] = ()) -> None:
+        self.ran: list[str] = []
+        self._late = late
+
+    def run(
+        self, function: Callable[[Any], Any], items: Sequence[Any], _: float
+    ) -> Generator[tuple[int, Any], None, None]:
+        """As of `Engine`."""
+        for number in sorted(range(len(items)), key=lambda k: (k != 0, -k)):
+            if items[number].name not in self._late:
+                self.ran.append(items[number].name)
+                yield number, function(items[number])
+
+
+def raced(
+    engine: Raced, problem: Problem, monkeypatch: pytest.MonkeyPatch, **parameters: Any
+) -> Outcome:
+    @contextmanager
+    def opened(_: str, jobs: int) -> Iterator[Raced]:
+        assert jobs == 3
+        yield engine
+
+    monkeypatch.setattr(portfolio, "open_engine", opened)
+    return run_solver("auto", problem, parameters={"jobs": 3, **parameters})
+
+
+def in_turn_and_raced(
+    capacity: int, monkeypatch: pytest.MonkeyPatch, **parameters: Any
+) -> tuple[Outcome, Outcome, Raced]:
+    problem = problem_for(chain(), ["y"], target_of(capacity))
+    engine = Raced()
+    other = raced(engine, problem, monkeypatch, **parameters)
+    return run_solver("auto", problem, parameters=parameters), other, engine
+
+
+@pytest.mark.parametrize("capacity", [448, 512, 700, 1024])
+def test_a_race_has_the_answer_of_a_portfolio(
+    capacity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members end in another order, and none is waited for once nothing can be better."""
+    alone, other, engine = in_turn_and_raced(capacity, monkeypatch, refine="")
+    assert assignment_of(other.plan) == assignment_of(alone.plan)
+    assert other.plan.solver == alone.plan.solver
+    assert other.solution.bound == alone.solution.bound
+    assert other.solution.notes == alone.solution.notes
+    assert set(engine.ran) <= {"greedy", "msa", "fluid", "all-slow", "no-spill"}
+
+
+def test_a_race_ends_when_it_is_decided(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_for(chain(), ["y"], target_of(1 << 20))
+    engine = Raced()
+    outcome = raced(engine, problem, monkeypatch, members="fluid,greedy,msa")
+    assert engine.ran == ["fluid"]
+    assert outcome.value == pytest.approx(outcome.plan.lower_bound)
+
+
+def test_members_that_were_not_back_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = problem_for(chain(), ["y"], target_of(512))
+    given = {"members": "greedy,all-slow", "refine": ""}
+    outcome = raced(Raced(late=["greedy"]), problem, monkeypatch, **given)
+    assert outcome.plan.solver == "all-slow"
+    assert "auto: the time limit left out greedy" in outcome.solution.notes
+
+
+def test_a_race_in_processes() -> None:
+    problem = problem_for(chain(), ["y"], target_of(512))
+    parameters = {"members": "greedy,all-slow", "refine": ""}
+    alone = run_solver("auto", problem, parameters=parameters)
+    other = run_solver("auto", problem, parameters={**parameters, "jobs": 2})
+    assert assignment_of(other.plan) == assignment_of(alone.plan)
