@@ -113,21 +113,24 @@ def bench_command(  # noqa: PLR0913, PLR0917 - options of the command line
 def _list_suites(*, as_json: bool) -> None:
     from ullage.cli.render import print_json, print_table
     from ullage.compiler.bench.contest import SUITE, TITLE
-    from ullage.compiler.bench.suite import list_suites, load_suite
+    from ullage.compiler.bench.suite import NeedsModelsError, list_suites, load_suite
 
-    suites = [load_suite(name) for name in list_suites()]
+    rows: list[dict[str, Any]] = []
+    for name in list_suites():
+        try:
+            suite = load_suite(name)
+        except NeedsModelsError as error:
+            rows.append({"name": name, "title": error.details["title"], "rows": None})
+        else:
+            rows.append({"name": name, "title": suite.title, "rows": len(suite.rows)})
+    rows.append({"name": SUITE, "title": TITLE, "rows": None})
     if as_json:
-        rows = [{"name": s.name, "title": s.title, "rows": len(s.rows)} for s in suites]
-        rows.append({"name": SUITE, "title": TITLE, "rows": None})
         print_json({"suites": rows})
         return
     print_table(
-        "Suites; rows with the models that have a name",
+        "Suites; rows with the models that have a name (-: with --models DIR or --instances DIR)",
         [("Name", "left"), ("Rows", "right"), ("What it shows", "left")],
-        [
-            *([s.name, str(len(s.rows)), s.title] for s in suites),
-            [SUITE, "-", TITLE],
-        ],
+        [[row["name"], str(row["rows"] or "-"), row["title"]] for row in rows],
     )
 
 

@@ -19,13 +19,15 @@ from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import brief
 from ullage.compiler.common.units import parse_size, parse_time
 from ullage.compiler.exchange.problem_file import is_problem_file
-from ullage.compiler.importer.model_zoo import find_model, named_models
+from ullage.compiler.importer.model_zoo import backend_models, find_model, named_models
 from ullage.hwmodels.catalog.registry import find_target, load_target
 
 # The suite that runs where none is named.
 DEFAULT_SUITE = "smoke"
 # Stands for all models: those that have a name, or the files of `--models DIR`.
 ALL_MODELS = "*"
+# Stands for the model files of ONNX's backend suite that come with the `onnx` package.
+BACKEND_MODELS = "onnx-backend"
 # Largest number of rows of a suite.
 MAX_ROWS = 100_000
 # Memory of a row's process where the suite says nothing.
@@ -34,6 +36,10 @@ MEMORY_BYTES = 8 * 2**30
 ROW_S = 600.0
 
 Value = str | int | float | bool | None
+
+
+class NeedsModelsError(UsageError):
+    """A suite is of models that do not come with the package; the details have its title."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class Row:
         schedule: `whole`, `cascade`, or empty for what `compile` does by default.
         dtype: floating-point tensors are planned as this type; empty: their own.
         steady_state: inferences follow one another.
+        states: `IN=OUT` of a tensor that lives from one inference to the next, or `auto`; empty:
+            none.
+        recompute: `auto` where operators may run again, or `off`.
         seed: of everything random.
         time_limit_s: wall-clock limit in seconds; None for none.
         overrides: `--set`, as sorted pairs.
@@ -66,6 +75,8 @@ class Row:
     schedule: str = ""
     dtype: str = ""
     steady_state: bool = False
+    states: str = ""
+    recompute: str = "off"
     seed: int = 0
     time_limit_s: float | None = None
     overrides: tuple[tuple[str, str], ...] = ()
@@ -76,7 +87,9 @@ class Row:
     def text(self) -> str:
         """What tells it from others, for people."""
         steady = "steady" if self.steady_state else ""
-        parts = (self.model, self.target, self.fast_memory, self.solver, self.schedule, steady)
+        again = "recompute" if self.recompute != "off" else ""
+        model = self.model.removesuffix("/model.onnx")  # a case of the backend suite
+        parts = (model, self.target, self.fast_memory, self.solver, self.schedule, steady, again)
         return ", ".join(part.removesuffix(".onnx").rpartition("/")[2] for part in parts if part)
 
 
@@ -110,10 +123,27 @@ class _Grid:
     schedules: list[str] = field(default_factory=lambda: [""])
     dtypes: list[str] = field(default_factory=lambda: [""])
     steady_state: list[bool] = field(default_factory=lambda: [False])
+    states: list[str] = field(default_factory=lambda: [""])
+    recompute: list[str] = field(default_factory=lambda: ["off"])
     seeds: list[int] = field(default_factory=lambda: [0])
     time_limits: list[str] = field(default_factory=lambda: [""])
 
 
+# What a row has of each list of a grid, apart from models.
+_COLUMNS = {
+    "target": "targets",
+    "fast_memory": "fast_memory",
+    "solver": "solvers",
+    "objective": "objectives",
+    "order": "orders",
+    "schedule": "schedules",
+    "dtype": "dtypes",
+    "steady_state": "steady_state",
+    "states": "states",
+    "recompute": "recompute",
+    "seed": "seeds",
+    "time_limit": "time_limits",
+}
 # Fields of a grid that are tables, not lists.
 _TABLES = {"set": str, "param": str, "dim": int}
 
@@ -134,6 +164,7 @@ def load_suite(name: str, models: Path | None = None) -> Suite:
 
     Raises:
         UsageError: there is none of that name, or a field of it is wrong; says which.
+        NeedsModelsError: it is of models that are not there without `models`.
         ModelError: a model of it is neither a file nor a known name.
     """
     if name in list_suites():
@@ -153,7 +184,7 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
         document = tomllib.loads(data.decode())
     except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{where}: not a suite: {error}") from error
-    known = {"title": str, "memory": str, "time_limit": str, "grids": list}
+    known = {"title": str, "memory": str, "time_limit": str, "needs": str, "grids": list}
     for key, value in document.items():
         if key not in known:
             raise UsageError(f"{where}: unknown field {key!r}; there are: {', '.join(known)}")
@@ -162,6 +193,11 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
     grids = document.get("grids", [])
     if not grids:
         raise UsageError(f"{where}: a suite has [[grids]], and this one has none")
+    if "needs" in document and models is None:
+        raise NeedsModelsError(
+            f"the suite {name} needs {document['needs']}: name their folder (--models DIR)",
+            {"title": document.get("title", "")},
+        )
     limit = document.get("time_limit", "")
     rows: list[Row] = []
     for number, grid in enumerate(grids):
@@ -181,22 +217,15 @@ def _rows_of(
     _check_problems(found, where, dims=bool(dims), dtypes=any(lists.dtypes))
     for target in filter(None, lists.targets):
         find_target(target)
-    others = [getattr(lists, f.name) for f in fields(_Grid) if f.name != "models"]
+    others = [getattr(lists, f) for f in _COLUMNS.values()]
     for model, *rest in product(found, *others):
-        target, memory, solver, objective, order, schedule, dtype, steady, seed, seconds = rest
-        if memory:
-            parse_size(memory)
+        asked = dict(zip(_COLUMNS, rest, strict=True))
+        seconds = asked.pop("time_limit")
+        if asked["fast_memory"]:
+            parse_size(asked["fast_memory"])
         yield Row(
             model=model,
-            target=target,
-            fast_memory=memory,
-            solver=solver,
-            objective=objective,
-            order=order,
-            schedule=schedule,
-            dtype=dtype,
-            steady_state=steady,
-            seed=seed,
+            **asked,
             time_limit_s=parse_time(seconds, f"{where}: time_limits") if seconds else None,
             overrides=overrides,
             parameters=parameters,
@@ -264,6 +293,8 @@ def _models(given: str, where: str, models: Path | None, beside: Path) -> list[s
         if not found:
             raise UsageError(f"{models}: no .onnx file; --models names a folder of models")
         return found
+    if given == BACKEND_MODELS:
+        return [str(path) for path in backend_models()]
     if any(character in given for character in "*?["):
         found = sorted(str(path) for path in (models or beside).glob(given))
         if not found:

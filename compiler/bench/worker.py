@@ -34,6 +34,7 @@ TIME_COLUMNS = (
 VALUE_COLUMNS = (
     "status",
     "reason",
+    "operators",
     "chosen_solver",
     "value",
     "lower_bound",
@@ -97,6 +98,8 @@ def compiled(row: Row) -> dict[str, Any]:
         dims=dict(row.dims),
         dtype=row.dtype or None,
         steady_state=row.steady_state,
+        states=(row.states,) if row.states else (),
+        recompute=row.recompute,
         overrides=dict(row.overrides),
         parameters=dict(row.parameters),
         time_limit_s=row.time_limit_s,

@@ -21,6 +21,14 @@ def named_models() -> Mapping[str, Path]:
     return {path.stem.removeprefix(PREFIX): path for path in sorted(folder.glob(f"{PREFIX}*.onnx"))}
 
 
+def backend_models() -> tuple[Path, ...]:
+    """Model files of ONNX's backend suite in the `onnx` package: operators and small networks."""
+    import onnx
+
+    folder = Path(onnx.__file__).parent / "backend" / "test" / "data"
+    return tuple(sorted(folder.glob("*/*/model.onnx")))
+
+
 def find_model(name: str) -> Path:
     """The file of a model, from a path or a name.
 

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
+from tests.support.decode_models import Decoder, growing_decoder
+from tests.support.small_nets import chain
+from tests.support.training import training_step
 from ullage.compiler.bench import run as bench_run
 from ullage.compiler.bench.run import FINISHED_FILE, Item, run_row, run_suite
-from ullage.compiler.bench.suite import Row, Suite, settings_of
+from ullage.compiler.bench.suite import Row, Suite, load_suite, settings_of
 from ullage.compiler.bench.table import summary_rows
 from ullage.compiler.common.engines import HERE, open_engine
 from ullage.compiler.common.errors import UsageError
@@ -210,6 +214,36 @@ def test_a_process_leaves_with_its_parent() -> None:
         time.sleep(0.1)
     os.kill(orphan, signal.SIGKILL)
     pytest.fail("the process stayed when its parent was gone")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "failures"),
+    [
+        ("cosma", chain(), set()),
+        ("game", chain(), {"no_own_plan"}),
+        ("packing", chain(), set()),
+        ("scale", chain(), set()),
+        ("state", growing_decoder(Decoder(layers=1)), set()),
+        ("training", training_step(layers=2, batch=8), set()),
+        ("validation", chain(), set()),
+    ],
+)
+def test_rows_of_shipped_suites(
+    name: str, model: onnx.ModelProto, failures: set[str], tmp_path: Path
+) -> None:
+    """The first and the last row of a suite, for a tiny model."""
+    onnx.save(model, tmp_path / "tiny.onnx")
+    suite = load_suite(name, tmp_path)
+    for row in (suite.rows[0], suite.rows[-1]):
+        result = run_row(Item("k", replace(row, fast_memory=""), suite.memory_bytes))
+        assert result["status"] in {"optimal", "feasible", *failures}, result
+        assert result["operators"] > 0
+
+
+def test_rows_of_the_backend_suite() -> None:
+    suite = load_suite("onnx-backend")
+    for row in suite.rows[::70]:
+        assert run_row(Item("k", row, suite.memory_bytes))["status"] in {"optimal", "feasible"}
 
 
 def test_summaries_hold_rows_against_the_best_bound_of_their_problem() -> None:

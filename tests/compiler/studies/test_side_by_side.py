@@ -42,7 +42,7 @@ class Backwards:
         self.most, self.ran = most, 0
 
     def run(
-        self, function: Callable[[Any], Any], items: Sequence[Any], ends: float = 0.0
+        self, function: Callable[[Any], Any], items: Sequence[Any], ends: float = 1.0
     ) -> Generator[tuple[int, Any], None, None]:
         """As of `Engine`."""
         assert ends > 0
@@ -91,7 +91,7 @@ def test_ctrl_c_keeps_the_sizes_that_are_done(deep: Path) -> None:
 def test_sizes_without_time_say_so(deep: Path) -> None:
     class Late(Backwards):
         def run(
-            self, function: Callable[[Any], Any], items: Sequence[Any], ends: float = 0.0
+            self, function: Callable[[Any], Any], items: Sequence[Any], ends: float = 1.0
         ) -> Generator[tuple[int, Any], None, None]:
             assert ends > 0
             yield 0, function(items[0])
