@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint docs bench bench-all mutate lowest wheel-test clean
+.PHONY: compile test lint docs bench bench-all consumers mutate lowest wheel-test clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -34,6 +34,11 @@ bench-all: $(VENV)/.mutation
 	$(BIN)/ullage warm-up
 	$(BIN)/python benchmarks/run_all.py
 	$(BIN)/python benchmarks/problem_set.py --board
+
+# Other tools with our plans and problems (ExecuTorch, torch.export, MLIR ...), and the table of
+# docs/compatibility.md; downloads some gigabytes.
+consumers: $(VENV)/.test
+	$(BIN)/python benchmarks/consumers.py --install
 
 # Breaks the core modules in small ways and prints what no test notices (an hour of CPU time):
 # make mutate MODULES="hwmodels/cost.py hwmodels/bounds.py" SAMPLE=100

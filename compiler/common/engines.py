@@ -271,12 +271,18 @@ def _ray_engine(jobs: int) -> Iterator[Engine]:
     import ray
 
     cluster = RAY_ADDRESS in os.environ
-    ray.init(
-        num_cpus=None if cluster else jobs,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-    )
+    try:
+        ray.init(
+            num_cpus=None if cluster else jobs,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+    except Exception as error:  # of many kinds: no cluster at the address, a machine too busy
+        raise UllageError(
+            f"Ray cannot begin here: {str(error)[:200] or type(error).__name__}; check "
+            f"{RAY_ADDRESS}, or use --engine processes"
+        ) from error
     try:
         yield _Ray(ray)
     finally:
