@@ -102,7 +102,7 @@ def score(plan: Assigned) -> Score:
     reached = bandwidth_reached(problem)
     tier_seconds = table.port_seconds(read / reached + dma.read, written / reached + dma.written)
     tier_seconds += table.waiting_seconds(read, written)
-    link_seconds = table.link_seconds(dma.moved, dma.setups)
+    link_seconds = table.link_seconds(dma.moved, dma.setups, dma.ranges)
     exposed_seconds = table.exposed * table.operand_seconds(read, written, reached)
     unit = compute + exposed_seconds.sum(axis=0)
     busiest = np.vstack([unit[None], tier_seconds, link_seconds]).max(axis=0)

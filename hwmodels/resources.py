@@ -9,7 +9,8 @@ table and nothing else; a new kind of resource is a new row here.
     operator writes in tier m   port m: write_s[m]; compute unit: exposed x write_s[m]
     operator uses tier m        the same: latency_s[m], once for all operands there
     transfer over link l        port source[l]: read_s; port destination[l]: write_s;
-                                link l: move_s[l], and setup_s[l] once for `outstanding` transfers
+                                link l: move_s[l], and setup_s[l] once for `outstanding` transfers;
+                                        range_setup_s[l] for each further range of addresses
 
 Bytes are those of whole bursts. An operator's accesses may reach a share of the rates only
 (`Compute.bandwidth_efficiency`).
@@ -39,6 +40,7 @@ class Resources:
         move_rate: (L,) bytes/s on a link.
         setup_s: (L,) seconds from the start of a transfer to its first byte.
         outstanding: (L,) transfers that wait for their first bytes at the same time.
+        range_setup_s: (L,) seconds of each further range of addresses of a transfer.
         source: (L,) row of the tier that a link reads.
         destination: (L,) row of the tier that it writes.
         read_j: (M,) joules per byte read.
@@ -56,6 +58,7 @@ class Resources:
     move_rate: Floats
     setup_s: Floats
     outstanding: Ints
+    range_setup_s: Floats
     source: Ints
     destination: Ints
     read_j: Floats
@@ -144,10 +147,17 @@ class Resources:
         """(M, T) time in which operators wait for the first bytes of operands (M, T)."""
         return np.asarray(self.latency_s[:, None] * ((read > 0) | (written > 0)))
 
-    def link_seconds(self, moved: Floats, setups: Floats) -> Floats:
-        """(L, T) time of each link for the bytes (L, T) moved and transfers (L, T) started."""
+    def link_seconds(self, moved: Floats, setups: Floats, ranges: Floats | float = 0.0) -> Floats:
+        """(L, T) time of each link for (L, T) bytes moved, transfers started and their ranges.
+
+        Args:
+            moved: (L, T) bytes moved.
+            setups: (L, T) transfers started.
+            ranges: (L, T) ranges of addresses of these transfers, beyond one for each.
+        """
         turns = np.ceil(setups / self.outstanding[:, None])
-        return np.asarray(turns * self.setup_s[:, None] + moved / self.move_rate[:, None])
+        waits = turns * self.setup_s[:, None] + ranges * self.range_setup_s[:, None]
+        return np.asarray(waits + moved / self.move_rate[:, None])
 
     def moved_bytes(self, link: int, size_bytes: int) -> int:
         """Bytes that a link moves for a slice: whole bursts of the tiers at both ends."""
@@ -181,6 +191,7 @@ def resources_of(target: Target) -> Resources:
         write_rate=_floats([0.0 if tier.read_only else tier.write_bytes_per_s for tier in tiers]),
         move_rate=_floats([link.bandwidth_bytes_per_s for link in links]),
         setup_s=_floats([target.start_seconds(link) for link in links]),
+        range_setup_s=_floats([link.range_setup_s for link in links]),
         outstanding=np.array([link.max_outstanding_transfers for link in links], dtype=np.int64),
         source=np.array([index[link.source] for link in links], dtype=np.int64),
         destination=np.array([index[link.destination] for link in links], dtype=np.int64),

@@ -9,7 +9,8 @@ Here a step reads [0, 1024) of a buffer of which sram holds only the first half:
     dram           |===========================|     charged: 512 bytes read at dram's port
 
 A transfer is charged, in each step in which it moves bytes, to the port of its source, to the port
-of its destination and to its link; its set-up is charged to the first of those steps. Bytes come in
+of its destination and to its link; its set-up is charged to the first of those steps, with what its
+further ranges of addresses take. Bytes come in
 whole bursts: what fills the last one of a transfer is charged to its first step, and what fills
 those of an operand is charged with it.
 """
@@ -18,6 +19,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import pairwise
 from math import ceil
 from operator import itemgetter
 
@@ -27,9 +29,11 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats
 from ullage.compiler.common.errors import VerificationError
 from ullage.compiler.ir.assignment import Assigned
+from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
+from ullage.hwmodels.rereads import operand_reads
 from ullage.hwmodels.resources import resources
 
 # A residency as the lookup sees it: first byte, one past the last byte, index in the plan.
@@ -52,7 +56,7 @@ class OperandCharges:
         end_byte: (P,) one past its last byte.
         write: (P,) True where the part is written.
         charged_bytes: (P,) bytes charged: the use's `accessed_bytes` times the part's share of the
-            use's range, in whole bursts of the tier.
+            use's range, in whole bursts of the tier, as often as the operator reads them.
     """
 
     step: NDArray[np.int64]
@@ -79,6 +83,7 @@ def operand_charges(plan: Assigned) -> OperandCharges:
     rows: list[tuple[int, int, int, int, int, bool]] = []
     charged: list[float] = []
     bursts = [tier.burst_bytes for tier in plan.target.tiers]
+    reads = operand_reads(plan.problem)
     for buffer, indices in enumerate(by_buffer):
         for t, use, parts in _served(plan, buffer, indices):
             use_bytes = use.end_byte - use.start_byte
@@ -87,7 +92,7 @@ def operand_charges(plan: Assigned) -> OperandCharges:
                 size = use.accessed_bytes * (end - start) / use_bytes
                 if bursts[tier] > 1:
                     size = _in_bursts(plan, use, size, bursts[tier])
-                charged.append(size)
+                charged.append(size if use.write else size * reads[t].get(use.value, 1.0))
     table = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return OperandCharges(
         step=table[:, 0],
@@ -197,12 +202,15 @@ class DmaCharges:
         written: (M, T) bytes written to each tier.
         moved: (L, T) bytes moved over each link.
         setups: (L, T) transfers over each link that start in the step.
+        ranges: (L, T) ranges of addresses of these transfers, beyond one for each; 0 on links that
+            take no time for them.
     """
 
     read: Floats
     written: Floats
     moved: Floats
     setups: Floats
+    ranges: Floats
 
 
 def dma_charges(plan: Assigned) -> DmaCharges:
@@ -216,6 +224,7 @@ def dma_charges(plan: Assigned) -> DmaCharges:
     table_of = resources(plan.problem)
     moves: list[tuple[int, int, int]] = []
     starts: list[tuple[int, int]] = []
+    further = further_ranges(plan)
     for transfer in plan.transfers:
         link = table_of.link_of(transfer)
         starts.append((link, transfer.moves[0][0]))
@@ -226,17 +235,53 @@ def dma_charges(plan: Assigned) -> DmaCharges:
         for step, size_bytes in transfer.moves:
             moves.append((link, step, size_bytes))
     shape = (len(target.links), steps)
-    moved, setups = np.zeros(shape), np.zeros(shape)
+    moved, setups, ranges = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     if moves:
         table = np.array(moves, dtype=np.int64)
         np.add.at(moved, (table[:, 0], table[:, 1]), table[:, 2])
         first = np.array(starts, dtype=np.int64)
         np.add.at(setups, (first[:, 0], first[:, 1]), 1.0)
+        np.add.at(ranges, (first[:, 0], first[:, 1]), further)
     read = np.zeros((len(target.tiers), steps))
     written = np.zeros((len(target.tiers), steps))
     np.add.at(read, table_of.source, moved)
     np.add.at(written, table_of.destination, moved)
-    return DmaCharges(read, written, moved, setups)
+    return DmaCharges(read, written, moved, setups, ranges)
+
+
+def further_ranges(plan: Assigned) -> list[int]:
+    """How many ranges of addresses each transfer has, beyond one; 0 on links without a time for it.
+
+    A range is contiguous at both ends. Where a slice lies in two residencies with a gap between
+    them, at its source or at its destination, it is two ranges.
+    """
+    timed = {link.name for link in plan.target.links if link.range_setup_s}
+    if not timed:
+        return [0] * len(plan.transfers)
+    held: dict[tuple[int, str], list[Residency]] = {}
+    for residency in plan.residencies:
+        held.setdefault((residency.buffer, residency.tier), []).append(residency)
+    result: list[int] = []
+    for transfer in plan.transfers:
+        breaks: set[int] = set()
+        first, last = transfer.moves[0][0], transfer.moves[-1][0]
+        for tier in (transfer.source, transfer.destination) if transfer.link in timed else ():
+            there = [
+                r
+                for r in held.get((transfer.buffer, tier), ())
+                if r.start_byte < transfer.end_byte
+                and transfer.start_byte < r.end_byte
+                and r.start <= first < r.end
+                and (r.ready <= first if tier == transfer.source else r.ready > last)
+            ]
+            there.sort(key=lambda r: r.start_byte)
+            breaks.update(
+                behind.start_byte
+                for one, behind in pairwise(there)
+                if one.offset - one.start_byte != behind.offset - behind.start_byte
+            )
+        result.append(len(breaks))
+    return result
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,8 @@ class Link:
             tiers under different names.
         max_outstanding_transfers: transfers of this queue whose set-ups and first bytes are waited
             for at the same time.
+        range_setup_s: time of each further range of addresses of a transfer, in seconds: a slice
+            may lie in several places at either end. 0 where the engine takes a list of ranges.
     """
 
     source: str
@@ -124,6 +126,7 @@ class Link:
     energy_j_per_byte: Joules = 0.0
     name: str = ""
     max_outstanding_transfers: Cells = 1
+    range_setup_s: Seconds = 0.0
 
     def __post_init__(self) -> None:
         """Give the link its default name."""
@@ -257,6 +260,29 @@ class OutputStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Rereads:
+    """How often a unit reads the operands of products that it computes block by block.
+
+    An output of H x W positions and C channels is computed in blocks of at most `block_elements`
+    elements and `block_channels` channels. The weights of a block's channels are read for every
+    block of positions, the input for every block of channels, unless the unit holds them; windows
+    of neighbouring blocks share rows and columns, which both read.
+
+    Attributes:
+        block_elements: output elements of a block, from its accumulators.
+        block_channels: output channels of a block, at most.
+        weight_bytes: memory of the unit for weights, which it then reads once where those of a
+            block's channels fit.
+        input_bytes: memory of the unit for its input, which it then reads once where all fits.
+    """
+
+    block_elements: Cells
+    block_channels: Cells
+    weight_bytes: Count = 0
+    input_bytes: Count = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Compute:
     """The compute unit, and the model of its time; docs/cost-model.md has the formulas.
 
@@ -280,6 +306,7 @@ class Compute:
             them itself, and computes the less. The rest is added to the compute time of a step.
         bandwidth_efficiency: the share of tiers' bandwidths that the accesses of an operator reach,
             by kind of its main loop nest; 1 where there is none.
+        rereads: how often operands of products are read, by operators in place; None: once.
     """
 
     macs_per_s: Mapping[DtypeName, Rate]
@@ -293,6 +320,7 @@ class Compute:
     output_stage: OutputStage | None = None
     overlap: Portion = 1.0
     bandwidth_efficiency: Mapping[str, Share] | None = None
+    rereads: Rereads | None = None
 
     @property
     def exposed(self) -> float:
@@ -388,9 +416,9 @@ class Target:
         """The same chip as those see it who count bytes and set-ups alone; itself if it is so.
 
         Tiers have the rates that their requests allow; transfers wait for the first byte as a part
-        of their set-up, of which each costs its share where several are under way. Bursts and
-        first bytes of operators' accesses are left out. No plan takes less on the chip itself, so
-        that bounds for this one hold there.
+        of their set-up, of which each costs its share where several are under way. Bursts, first
+        bytes of operators' accesses and further ranges of transfers are left out. No plan takes
+        less on the chip itself, so that bounds for this one hold there.
         """
         tiers = tuple(tier.as_served for tier in self.tiers)
         links = tuple(
@@ -398,6 +426,7 @@ class Target:
                 link,
                 setup_s=min(MAX_SECONDS, self.start_seconds(link) / link.max_outstanding_transfers),
                 max_outstanding_transfers=1,
+                range_setup_s=0.0,
             )
             for link in self.links
         )

@@ -25,6 +25,7 @@ from ullage.compiler.ir.target import (
     MacBlocks,
     OutputStage,
     Padding,
+    Rereads,
     RowsHold,
     Systolic,
     Target,
@@ -167,6 +168,7 @@ def _link_faults(target: Target, names: list[str]) -> Iterator[str]:
             text_fault("its name", link.name) if isinstance(link.name, str) else "",
             rate_fault("bandwidth_bytes_per_s", link.bandwidth_bytes_per_s),
             amount_fault("setup_s", link.setup_s, MAX_SECONDS),
+            amount_fault("range_setup_s", link.range_setup_s, MAX_SECONDS),
             amount_fault("energy_j_per_byte", link.energy_j_per_byte, MAX_JOULES),
             int_fault("max_outstanding_transfers", link.max_outstanding_transfers, 1, MAX_CELLS),
         )
@@ -247,7 +249,19 @@ def _model_faults(compute: Compute) -> Iterator[str]:
                 yield from _table_faults(f"{name} of kernel_cycles", table)
     elif kernels is not None:
         yield f"kernel_cycles must be a KernelCycles or None, is {show(kernels)}"
+    yield from _reread_faults(compute.rereads)
     yield from _share_faults(compute)
+
+
+def _reread_faults(rereads: object) -> Iterator[str]:
+    """What is wrong with the blocks for which operands are read again."""
+    if isinstance(rereads, Rereads):
+        for field in ("block_elements", "block_channels"):
+            yield int_fault(f"{field} of rereads", getattr(rereads, field), 1, MAX_CELLS)
+        for field in ("weight_bytes", "input_bytes"):
+            yield int_fault(f"{field} of rereads", getattr(rereads, field), 0)
+    elif rereads is not None:
+        yield f"rereads must be a Rereads or None, is {show(rereads)}"
 
 
 def _share_faults(compute: Compute) -> Iterator[str]:

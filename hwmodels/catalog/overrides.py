@@ -63,6 +63,7 @@ def settable_fields(file: schema.TargetFile) -> dict[str, type]:
     add(schema.MacBlocksEntry, "compute.mac_blocks.")
     add(schema.KernelCyclesEntry, "compute.kernel_cycles.")
     add(schema.OutputStageEntry, "compute.output_stage.")
+    add(schema.RereadsEntry, "compute.rereads.")
     for kind in sorted(MAC_KINDS):
         fields[f"compute.efficiency.{kind}"] = figures.Share
     for kind in NEST_KINDS:

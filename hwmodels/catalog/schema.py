@@ -23,6 +23,7 @@ from ullage.compiler.ir.target import (
     OperandAccess,
     OutputStage,
     Padding,
+    Rereads,
     RowsHold,
     Systolic,
     Target,
@@ -75,6 +76,7 @@ _NO_CYCLES = Cycles(value=0.0, source="default: none are charged", confidence="l
 _ALL = Share(value=1.0, source="default", confidence="low")
 _HIDDEN = Portion(value=1.0, source="default: operands are fed beside computing", confidence="low")
 _ONE = Count(value=1, source="default", confidence="high")
+_NO_BYTES = Bytes(value=0, source="default: nothing is held", confidence="low")
 _ONE_BYTE = Burst(value=1, source="default", confidence="high")
 _PLAIN = Ratio(value=1.0, source="default: weights are stored as they are", confidence="high")
 
@@ -123,6 +125,7 @@ class LinkEntry(Strict):
     setup_s: Seconds = _NO_TIME
     energy_j_per_byte: JoulesPerByte = _NO_ENERGY
     max_outstanding_transfers: Count = _ONE
+    range_setup_s: Seconds = _NO_TIME
 
 
 class SystolicEntry(Strict):
@@ -168,6 +171,15 @@ class KernelCyclesEntry(Strict):
     elements: dict[str, CyclesTable] = Field(default_factory=dict)
 
 
+class RereadsEntry(Strict):
+    """Blocks for which operands are read again (see `ir.target.Rereads`)."""
+
+    block_elements: Count
+    block_channels: Count
+    weight_bytes: Bytes = _NO_BYTES
+    input_bytes: Bytes = _NO_BYTES
+
+
 class OutputStageEntry(Strict):
     """What the MAC unit applies to its results (see `ir.target.OutputStage`)."""
 
@@ -189,6 +201,7 @@ class ComputeEntry(Strict):
     kernel_cycles: KernelCyclesEntry | None = None
     efficiency: dict[str, Share] | None = None
     bandwidth_efficiency: dict[str, Share] | None = None
+    rereads: RereadsEntry | None = None
     output_stage: OutputStageEntry | None = None
 
     @property
@@ -337,6 +350,7 @@ def resolve(file: TargetFile) -> Target:
             energy_j_per_byte=link.energy_j_per_byte.value,
             name=link.name or "",
             max_outstanding_transfers=link.max_outstanding_transfers.value,
+            range_setup_s=link.range_setup_s.value,
         )
         for link in file.links
     )
@@ -388,6 +402,7 @@ def _resolve_compute(entry: ComputeEntry) -> Compute:
         bandwidth_efficiency=(
             None if entry.bandwidth_efficiency is None else _values(entry.bandwidth_efficiency)
         ),
+        rereads=None if entry.rereads is None else _resolve_rereads(entry.rereads),
         output_stage=(
             None
             if stage is None
@@ -398,6 +413,15 @@ def _resolve_compute(entry: ComputeEntry) -> Compute:
 
 def _values(figures: Mapping[str, Figure]) -> dict[str, float]:
     return {key: figure.value for key, figure in figures.items()}
+
+
+def _resolve_rereads(entry: RereadsEntry) -> Rereads:
+    return Rereads(
+        block_elements=entry.block_elements.value,
+        block_channels=entry.block_channels.value,
+        weight_bytes=entry.weight_bytes.value,
+        input_bytes=entry.input_bytes.value,
+    )
 
 
 def _resolve_systolic(entry: SystolicEntry) -> Systolic:

@@ -26,7 +26,7 @@ from ullage.hwmodels.replay.event_graph import EventGraph, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
 from ullage.hwmodels.replay.unroll import unroll
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.traffic import operand_charges, tier_bytes
+from ullage.hwmodels.traffic import further_ranges, operand_charges, tier_bytes
 
 # Share of an activity's work that may be left, by rounding, when it counts as ended.
 _ROUNDING = 1e-12
@@ -135,7 +135,8 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
     durations, demands = _operator_work(plan, tier_bytes(operands, target, steps))
     waits = list(events.waits)
     queues = _queues(plan)
-    flows = [_transfer_work(plan, index) for index in range(events.transfers)]
+    further = further_ranges(plan)
+    flows = [_transfer_work(plan, index, ranges) for index, ranges in enumerate(further)]
     started = np.zeros(events.first_instant)
     ended = np.zeros(events.first_instant)
     outstanding = resources(plan.problem).outstanding.tolist()
@@ -226,8 +227,14 @@ def _operator_work(
     return durations.tolist(), demands
 
 
-def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
-    """Set-up in s, time of the bytes at full speed in s, and their demand on ports and link."""
+def _transfer_work(plan: Plan, index: int, ranges: int) -> tuple[float, float, Demand]:
+    """Set-up in s, time of the bytes at full speed in s, and their demand on ports and link.
+
+    Args:
+        plan: the plan.
+        index: the transfer.
+        ranges: of addresses, beyond one.
+    """
     transfer, table = plan.transfers[index], resources(plan.problem)
     link = table.link_of(transfer)
     read, write, move = table.transfer_rates(link)
@@ -239,7 +246,8 @@ def _transfer_work(plan: Plan, index: int) -> tuple[float, float, Demand]:
     if table.outstanding[link] > 1:
         demand = (*demand, (len(table.tiers) + link, rate / move))
     moved = table.moved_bytes(link, transfer.end_byte - transfer.start_byte)
-    return float(table.setup_s[link]), moved / rate, demand
+    setup_s = float(table.setup_s[link] + ranges * table.range_setup_s[link])
+    return setup_s, moved / rate, demand
 
 
 def _queues(plan: Plan) -> list[list[int]]:

@@ -180,7 +180,8 @@ def part_of(
     kinds: tuple[BufferKind, ...] = ("weight", "activation")
     buffers += [Buffer(f"pinned{i}", room_bytes + 1, kind) for i, kind in enumerate(kinds)]
     program = Program(problem.name, problem.program.order, tuple(steps), tuple(buffers))
-    part = Problem(program, replace(target, split_operands=False), problem.objective)
+    once = replace(target.compute, rereads=None)  # accesses have it, as far as a range is long
+    part = Problem(program, replace(target, split_operands=False, compute=once), problem.objective)
     return Part(part, first, last, tuple(free), tuple(pinned))
 
 

@@ -16,6 +16,7 @@ from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import bandwidth_reached, compute_seconds
+from ullage.hwmodels.rereads import operand_reads
 from ullage.hwmodels.resources import resources
 from ullage.solvers.state.segments import Segment
 
@@ -171,7 +172,11 @@ class TierNetwork:
             share += limit / fast.read_bytes_per_s if a == 0 else 0.0
             share += limit / fast.write_bytes_per_s if b == 0 else 0.0
         slowest = min(fast.read_bytes_per_s, fast.write_bytes_per_s)
-        accessed = [sum(use.accessed_bytes for use in s.uses) for s in self.problem.steps]
+        reads = operand_reads(self.problem)
+        accessed = [
+            sum(u.accessed_bytes * (1 if u.write else r.get(u.value, 1)) for u in s.uses)
+            for s, r in zip(self.problem.steps, reads, strict=True)
+        ]
         binds = np.ones((self.resources, self.steps), dtype=bool)
         if share < 1:
             fast_s = np.array(accessed) / slowest / bandwidth_reached(self.problem)

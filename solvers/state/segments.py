@@ -26,6 +26,7 @@ from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
 from ullage.hwmodels.cost import bandwidth_reached
+from ullage.hwmodels.rereads import Times, operand_reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,9 @@ class Access:
         step: index of the step.
         reads: the operator reads the segment, or writes a part of it and needs the rest kept.
         writes: the operator writes it.
-        read_bytes: bytes that the operator really reads; where latency alone counts, more of them
-            as its kind reaches less of the bandwidth (`Compute.bandwidth_efficiency`).
+        read_bytes: bytes that the operator really reads, as often as it reads them
+            (`Compute.rereads`); where latency alone counts, more of them as its kind reaches less
+            of the bandwidth (`Compute.bandwidth_efficiency`).
         written_bytes: bytes that it really writes, likewise.
     """
 
@@ -124,6 +126,7 @@ def _segments(problem: Problem, reached: Floats) -> tuple[Segment, ...]:
     """The segments, their bytes in a step divided by the (T,) share of the bandwidths there."""
     target = problem.target
     fastest = target.fastest.name
+    reads = operand_reads(problem)
     segments: list[Segment] = []
     for index, buffer in enumerate(problem.buffers):
         uses = problem.uses_of[index]
@@ -145,7 +148,9 @@ def _segments(problem: Problem, reached: Floats) -> tuple[Segment, ...]:
                     kind=buffer.kind,
                     home=fastest if problem.no_spill and not buffer.constant else origin,
                     origin=origin,
-                    accesses=_accesses(uses_in_range, low, high, reached, given=buffer.initial),
+                    accesses=_accesses(
+                        uses_in_range, low, high, reached, reads, given=buffer.initial
+                    ),
                     is_output=any(a < high and low < b for a, b in buffer.final)
                     and not (buffer.persistent and not any(u.write for _, u in uses_in_range)),
                     must_be_fastest=target.must_be_fastest(buffer.kind)
@@ -168,18 +173,27 @@ def _uses_by_range(
 
 
 def _accesses(
-    uses: Sequence[tuple[int, Use]], low: int, high: int, reached: Floats, *, given: bool
+    uses: Sequence[tuple[int, Use]],
+    low: int,
+    high: int,
+    reached: Floats,
+    reads: Sequence[Times],
+    *,
+    given: bool,
 ) -> tuple[Access, ...]:
     """Accesses of the range [low, high), of the uses that touch it, one per step.
 
-    `reached` is (T,) the share of the bandwidths by which bytes of a step count, and `given` says
-    whether its data is there before the first step.
+    `reached` is (T,) the share of the bandwidths by which bytes of a step count, `reads` is (T,)
+    how often its operands are read, and `given` says whether its data is there before the first
+    step.
     """
     accesses: dict[int, Access] = {}
     for step, use in uses:
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
         moved /= float(reached[step])
+        if not use.write:
+            moved *= reads[step].get(use.value, 1.0)
         # A part is written into the rest, which must be there; only the part is moved.
         into_rest = (
             use.write and covered < high - low and (given or any(t < step for t in accesses))

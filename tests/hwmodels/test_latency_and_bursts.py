@@ -9,14 +9,16 @@ import pytest
 from tests.support.targets import HAND, Op, make_plan, make_problem
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.graph import Gemm
-from ullage.compiler.ir.plan import Plan
+from ullage.compiler.ir.plan import Plan, Residency
 from ullage.compiler.ir.target import Target
 from ullage.compiler.verify.target_form import target_faults
+from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.bounds import lower_bound
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import bandwidth_reached, score
 from ullage.hwmodels.replay.replay import simulate
 from ullage.hwmodels.resources import resources_of
+from ullage.hwmodels.traffic import further_ranges
 
 
 def dram(**changes: Any) -> Target:
@@ -217,3 +219,44 @@ def test_targets_of_plans_are_checked(target: Target, words: str) -> None:
 def test_bursts_are_sizes_with_units() -> None:
     target = load_target("edge-npu", {"tiers.dram.burst_bytes": "1MiB"})
     assert target.tier("dram").burst_bytes == 1 << 20
+
+
+def in_two_places(target: Target, second: int) -> Plan:
+    """Two inputs arrive in step 0; b's first 16 bytes are at 16 in sram, the others at `second`."""
+    plan = fetched(target)
+    halves: list[Residency] = []
+    for r in plan.residencies:
+        if (r.buffer, r.tier) == (1, "sram"):
+            halves += [replace(r, end_byte=16), replace(r, start_byte=16, offset=second)]
+        else:
+            halves.append(r)
+    return replace(plan, residencies=tuple(halves))
+
+
+def test_ranges_of_a_transfer_beyond_the_first_take_their_time() -> None:
+    target = queues(HAND, setup_s=0.5, range_setup_s=0.25)
+    for second, ranges in ((32, 0), (64, 1)):
+        plan = in_two_places(target, second)
+        assert find_violations(plan) == []
+        assert further_ranges(plan) == [0, ranges]
+        assert score(plan).elapsed_s[0] == pytest.approx(2 * 0.5 + ranges * 0.25 + 40 / 10)
+        assert simulate(plan).step_start_s[1] == pytest.approx(2 * 0.5 + ranges * 0.25 + 40 / 10)
+    lists = queues(HAND, setup_s=0.5)
+    assert further_ranges(in_two_places(lists, 64)) == [0, 0]
+    assert score(in_two_places(lists, 64)).elapsed_s[0] == pytest.approx(2 * 0.5 + 40 / 10)
+    assert target.as_served == lists
+    fault = queues(HAND, range_setup_s=-1.0)
+    assert any("range_setup_s" in words for words in target_faults(fault))
+
+
+def test_a_slice_in_two_places_at_its_source_is_two_ranges() -> None:
+    plan = fetched(queues(HAND, range_setup_s=0.25))
+    apart: list[Residency] = []
+    for r in plan.residencies:
+        if (r.buffer, r.tier) == (1, "dram"):
+            apart += [replace(r, end_byte=16), replace(r, start_byte=16, offset=200)]
+        else:
+            apart.append(r)
+    plan = replace(plan, residencies=tuple(apart))
+    assert find_violations(plan) == []
+    assert further_ranges(plan) == [0, 1]

@@ -43,6 +43,7 @@ from ullage.compiler.lowering.part_layouts import layout_of
 from ullage.compiler.lowering.part_work import operator_step, part_work
 from ullage.compiler.lowering.parts import ACCUMULATOR_BYTES
 from ullage.hwmodels.cost import compute_seconds, overhead_seconds
+from ullage.hwmodels.rereads import Times, step_reads
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts
 
@@ -343,9 +344,12 @@ class Profiles:
             work = part_work(graph, operator, cut)
             steps.append(operator_step(operator, part.operator, work))
             sparse = dict(operator.accessed_bytes)
-            for name, boxes in boxes_read(graph, operator, cut).items():
+            read = boxes_read(graph, operator, cut)
+            often = self._reads(steps[-1], read)
+            for name, boxes in read.items():
                 size = graph.values[name].size_bytes
                 share = min(1.0, sparse[name] / max(1, size)) if name in sparse else 1.0
+                share *= often.get(name, 1.0)
                 for box in boxes:
                     for leaf, inner in self._leaves.of(name, box):
                         self._touch(touches, leaf, _Touch(number, inner, False, share))
@@ -366,6 +370,21 @@ class Profiles:
             tuple(waiting.values()),
             _blocks(compute_seconds(problem)[0], np.array(rounds, dtype=np.int64), self.detail),
         )
+
+    def _reads(self, step: Step, boxes: Mapping[str, Sequence[Box]]) -> Times:
+        """How often a part reads the boxes of its operands."""
+        rereads = self.target.compute.rereads
+        if rereads is None:
+            return {}
+        weights: dict[str, int] = {}
+        others: dict[str, int] = {}
+        for name, parts in boxes.items():
+            value = self.graph.values[name]
+            held = sum(prod(high - low for low, high in box) for box in parts)
+            size = value.size_bytes * held // max(1, prod(value.shape))
+            if size:
+                (weights if value.kind == "weight" else others)[name] = size
+        return step_reads(step, rereads, weights, others)
 
     def _touch(self, touches: dict[int, list[_Touch]], leaf: str, touch: _Touch) -> None:
         region = self._region_of.get(leaf)
