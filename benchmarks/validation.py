@@ -229,14 +229,17 @@ Vela fetches them to SRAM, one operator ahead. `no slower than Vela` is the leas
 that takes at most Vela's cycles of an inference, at Vela's NPU cycles of each operator, where
 operators read weights and inputs as often as their blocks need them (`compute.rereads`, with the
 largest blocks of `mac_blocks`; `--objective peak --slower-by`): that is the comparison on equal
-terms. Of `kws_int8` Vela keeps the weights of the next operator too.
+terms. Of `kws_int8` Vela keeps the weights of the next operator too. No plan of whole operators is
+as fast for `resnet50`: many of its weights do not fit beside the maps, and are read for every
+block where they are; Vela fetches them slice by slice. Its row is that of the least SRAM for the
+fastest plan found in two minutes.
 
 Four 3x3 convolutions of 64 x 64 positions with 16, 17 and 33 channels need 139, 272 and 417 KiB by
 Vela, and 128, 256 and 384 KiB here: two maps of 16, 32 and 48 channels."""
 
 ACCESSED_WORDS = """Bytes that operators and DMA read and write in SRAM and flash together, of the
-plans that are no slower than Vela, beside Vela's. Vela rounds blocks up, searches their shapes, and
-reads large windows and images of few channels in pieces; here blocks are about square."""
+plans in the columns on equal terms, beside Vela's. Vela rounds blocks up, searches their shapes,
+and reads large windows and images of few channels in pieces; here blocks are about square."""
 
 BYTES_WORDS = """Bytes that weights, scales, inputs and outputs take in flash or DRAM, and bytes
 that an inference reads and writes there, with Vela's ratio of encoded to original weights for each

@@ -127,10 +127,16 @@ def sram_tables(folder: Path, wanted: list[str]) -> tuple[str, str]:
     for network, vela in totals_of(folder, SRAM_NPU).items():
         if wanted and network not in wanted:
             continue
+        used = vela.sram_bytes / 1024
         alone = planned(folder, SRAM_NPU, network, vela, "whole", objective="peak", solver="auto")
         plan = no_slower(folder, SRAM_NPU, network, vela)
         kib = [score(p).peak_bytes["sram"] / 1024 for p in (alone, plan)]
-        used = vela.sram_bytes / 1024
+        if plan.shortfall:  # time ended with a plan that is no slower, but larger than the chip
+            sram.append(
+                f"| {network} | {used:.1f} | {kib[0]:.1f} | {kib[0] / used:.2f} | - | - | - |"
+            )
+            accessed.append(f"| {network} | - | - | - | - | - |")
+            continue
         cycles = score(plan).latency_s * vela.clock_hz / vela.cycles
         sram.append(
             f"| {network} | {used:.1f} | {kib[0]:.1f} | {kib[0] / used:.2f} | {kib[1]:.1f} "
