@@ -4,7 +4,10 @@
 processor time. What has been run with the same sources and packages is not run again: build/bench
 knows (`--fresh` forgets that). A kill loses the benchmark that was running.
 
-Run: python benchmarks/run_all.py [--only NAME ...] [--fresh] [--assemble]
+How long one took is noted in results/durations.json when it is run; `--duration` prints the sum,
+and of those that have not been run since, the seconds that rows of their tables say.
+
+Run: python benchmarks/run_all.py [--only NAME ...] [--fresh] [--assemble] [--duration]
 """
 
 import argparse
@@ -12,8 +15,11 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from importlib.metadata import version
 
 from common import RESULTS, ROOT, SHARED
@@ -22,6 +28,7 @@ INSTANCES = SHARED.parent / "minimalloc"
 # name -> (arguments of the script, tables it writes)
 BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "quick": (["quick.py"], ["quick"]),
+    "jobs_speed": (["jobs_speed.py", "--ray"], ["jobs_speed"]),
     "startup": (["startup.py"], ["startup"]),
     "kernels": (["kernels.py"], ["kernels", "first_commands"]),
     "packing": (["packing.py", "--instances", str(INSTANCES)], ["packing"]),
@@ -105,6 +112,13 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
 }
 # What was run last: name of a benchmark -> digest of what it depends on.
 DONE = ROOT / "build" / "bench" / "done.json"
+# How long benchmarks took when they were last run: name -> seconds by the clock.
+DURATIONS = RESULTS / "durations.json"
+# Benchmarks that keep finished rows.
+RESUMED = ("quick", "cosma", "cosma_weights")
+# Columns of tables that say what a row took, and those that look like it.
+SECONDS = re.compile(r"(^|[ ,])(CPU s|seconds|s)$")
+NOT_SECONDS = ("limit", "min", "median", "max", "slowest", "longest", "first plan", "no limit")
 ROOMS = ("cli", "compiler", "hwmodels", "rl_agent", "solvers", "benchmarks")
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
 
@@ -114,7 +128,11 @@ def main() -> int:
     parser.add_argument("--only", nargs="*", choices=sorted(BENCHMARKS), default=list(BENCHMARKS))
     parser.add_argument("--fresh", action="store_true", help="run what has been run, too")
     parser.add_argument("--assemble", action="store_true", help="only put tables together")
+    parser.add_argument("--duration", action="store_true", help="print how long all of them take")
     given = parser.parse_args()
+    if given.duration:
+        print_duration()
+        return 0
     failed: list[str] = []
     done_before = {} if given.fresh else finished()
     for name in () if given.assemble else given.only:
@@ -124,10 +142,12 @@ def main() -> int:
             continue
         print(f"== {name}", flush=True)
         command = [sys.executable, *BENCHMARKS[name][0]]
+        begun = time.monotonic()
         done = subprocess.run(command, cwd=ROOT / "benchmarks", check=False)
         if done.returncode:
             failed.append(name)
         else:
+            note_duration(name, time.monotonic() - begun)
             done_before[name] = key
             DONE.parent.mkdir(parents=True, exist_ok=True)
             DONE.write_text(json.dumps(done_before, indent=1, sort_keys=True), encoding="utf-8")
@@ -152,6 +172,52 @@ def digest(name: str) -> str:
                 found.update(path.read_bytes())
     there = [table for table in tables if (RESULTS / f"{table}.md").is_file()]
     return found.hexdigest() if there == tables else f"without tables: {name}"
+
+
+def durations() -> dict[str, float]:
+    """Name -> seconds of the benchmarks whose duration was noted."""
+    return dict(json.loads(DURATIONS.read_text("utf-8"))) if DURATIONS.is_file() else {}
+
+
+def note_duration(name: str, seconds: float) -> None:
+    """Note how long a benchmark took; of one that goes on with finished rows, the longest time."""
+    noted = durations()
+    noted[name] = max(round(seconds), noted.get(name, 0) if name in RESUMED else 0)
+    DURATIONS.write_text(json.dumps(noted, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def stored_seconds(tables: Sequence[str]) -> float:
+    """The seconds that the rows of tables say they took; 0 where they say none."""
+    total = 0.0
+    for table in tables:
+        path = RESULTS / f"{table}.json"
+        rows = json.loads(path.read_text("utf-8")) if path.is_file() else []
+        names = [n for n in (rows[0] if rows else ()) if SECONDS.search(n)]
+        names = [n for n in names if not any(word in n for word in NOT_SECONDS)]
+        names = [n for n in names if f"{n.removesuffix(' s')} CPU s" not in names]
+        total += sum(_number(row[name]) for row in rows for name in names)
+    return total
+
+
+def _number(cell: object) -> float:
+    """A number at the start of a cell; 0 where there is none."""
+    found = re.match(r"\d+(\.\d+)?", str(cell).replace(",", ""))
+    return float(found[0]) if found else 0.0
+
+
+def print_duration() -> None:
+    """Print how long the benchmarks take, by what is known of each, and the sum."""
+    noted, total, unknown = durations(), 0.0, []
+    for name, (_, tables) in BENCHMARKS.items():
+        seconds = noted.get(name) or stored_seconds(tables)
+        source = "noted" if name in noted else "rows of its tables"
+        if seconds:
+            print(f"{name:24} {seconds:9.0f} s, {source}")
+            total += seconds
+        else:
+            unknown.append(name)
+    print(f"{'all of these':24} {total:9.0f} s, {total / 3600:.1f} h")
+    print(f"nothing is known of {len(unknown)}: {', '.join(unknown)}")
 
 
 def assemble() -> None:

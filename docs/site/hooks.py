@@ -49,7 +49,8 @@ PYTHON = (
         "Integrations",
         "Other compilers' programs and passes.",
         "compiler.integrations.onnx_ir compiler.integrations.executorch "
-        "compiler.integrations.torch_export compiler.integrations.xla",
+        "compiler.integrations.torch_export compiler.integrations.mlir_text "
+        "compiler.integrations.xla",
     ),
     ("Files", "Plans for other tools, and the report.", "compiler.emit compiler.report.subject"),
     (
