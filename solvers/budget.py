@@ -12,6 +12,8 @@ class Budget:
 
     Attributes:
         deadline: `time.monotonic()` value to stop at, None for no limit.
+        work_ends: `time.process_time()` value to stop at: a limit that does not depend on what else
+            the machine does; None for no limit.
         progress: called with a short text when something worth showing happens.
         on_improvement: called with the objective's value, in its unit, of a complete legal plan
             that the solver holds, when it is the best so far; what a plan's value would be once
@@ -21,10 +23,14 @@ class Budget:
     deadline: float | None = None
     progress: Callable[[str], None] = lambda _: None
     on_improvement: Callable[[float], None] = lambda _: None
+    work_ends: float | None = None
 
     def remaining_s(self) -> float:
-        """Seconds to the deadline, infinite when there is none; negative once it has passed."""
-        return math.inf if self.deadline is None else self.deadline - time.monotonic()
+        """Seconds to the nearer limit, infinite when there is none; negative once it has passed."""
+        left_s = math.inf if self.deadline is None else self.deadline - time.monotonic()
+        if self.work_ends is None:
+            return left_s
+        return min(left_s, self.work_ends - time.process_time())
 
     def is_over(self) -> bool:
         """Whether the deadline has passed."""
@@ -46,6 +52,10 @@ class Budget:
     def at_most(self, seconds: float) -> "Budget":
         """The same time, but no more than some seconds from now on."""
         return self.until(time.monotonic() + seconds)
+
+    def at_most_work(self, seconds: float) -> "Budget":
+        """The same time, but no more than some seconds of this process's work from now on."""
+        return replace(self, work_ends=time.process_time() + seconds)
 
     def until(self, deadline: float) -> "Budget":
         """The same time, but no longer than to a `time.monotonic()` value."""

@@ -25,11 +25,11 @@ from ullage.solvers.bounds.schedules import (
 from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.bound import fluid_bound
 
-# Seconds that a relaxation may take for its bound alone.
+# Processor seconds that a relaxation may take for its bound alone: on a busy machine as on another.
 QUICK_S = 5.0
 # Steps of the longest program that is relaxed: longer ones take more than those seconds.
 MOST_STEPS = 2000
-# Seconds that the bound over all schedules may take (docs/bounds.md).
+# Processor seconds that the bound over all schedules may take (docs/bounds.md).
 EVERY_SCHEDULE_S = 10.0
 # Why there is no such bound where its seconds, or those of the job, were over first ...
 NO_TIME = "no time was left"
@@ -55,7 +55,7 @@ def with_best_bound(plan: Plan, value: float, budget: Budget) -> Plan:
     if len(plan.problem.steps) > MOST_STEPS:
         return plan
     budget.progress("bounding")
-    found = fluid_bound(plan.problem, value, budget.at_most(QUICK_S))
+    found = fluid_bound(plan.problem, value, budget.at_most_work(QUICK_S))
     if found is None or found.value <= known.value:
         return plan
     if found.value > value * (1 + BOUND_TOLERANCE):
@@ -82,7 +82,7 @@ def with_schedule_bounds(compiled: Compiled, budget: Budget) -> Compiled:
     budget.progress("bounding every schedule")
     try:
         bounds = _schedule_bounds(
-            compiled.plan.problem, compiled.graph, budget.at_most(EVERY_SCHEDULE_S)
+            compiled.plan.problem, compiled.graph, budget.at_most_work(EVERY_SCHEDULE_S)
         )
     except KeyboardInterrupt:  # the plan is complete; only its bound is the worse for it
         return replace(compiled, unbounded="interrupted", interrupted=True)

@@ -76,3 +76,18 @@ def test_members_tell_of_their_progress_but_not_of_their_plans() -> None:
     assert (texts, values, inner.deadline) == (["begun"], [], 5.0)
     for part in (budget.share(0.5), budget.at_most(1.0), budget.until(4.0), budget.reserving(1.0)):
         assert part == replace(budget, deadline=part.deadline)
+
+
+def test_work_is_limited_by_what_the_process_does(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long others have the machine meanwhile; a deadline counts beside it."""
+    work = [10.0]
+    monkeypatch.setattr(time, "process_time", lambda: work[0])
+    budget = Budget().at_most_work(5.0)
+    clock[0] += 1000.0
+    assert budget.remaining_s() == 5.0
+    assert budget.until(clock[0] + 1.0).remaining_s() == 1.0
+    assert budget.share(0.5).remaining_s() == 5.0
+    work[0] += 5.0
+    assert budget.is_over()
