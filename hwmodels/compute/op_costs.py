@@ -47,8 +47,8 @@ def with_op_costs(graph: Graph, path: Path, target: Target) -> tuple[Graph, str]
             close = difflib.get_close_matches(name[:120], names, n=1, cutoff=0.3)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise UsageError(
-                f"{path}: {graph.name} has no operator {name[:120]!r}{hint} `ullage compile --json "
-                "--verbose` lists the names of its operators, fused ones by their main node",
+                f"{path}: {graph.name} has no operator {name[:120]!r}{hint}; `ullage compile "
+                "--json --verbose` lists the names of its operators, fused ones by their main node",
                 {"operator": name[:120], "file": str(path)},
             )
     operators = tuple(
