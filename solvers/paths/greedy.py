@@ -18,7 +18,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
-from ullage.solvers.paths.improve import improved, keep_free
+from ullage.solvers.paths.improve import improved, is_enough, keep_free
 from ullage.solvers.paths.network import PathPrices, needs_detour
 from ullage.solvers.paths.path_search import sweep, trace
 from ullage.solvers.paths.paths import ALL_TIERS, Path
@@ -45,6 +45,9 @@ CHAIN_PIECE_SETUPS = 16.0
 # In steady state, shares of the fastest tier that weights kept from the start leave free, so that
 # others can be fetched in time.
 FREE_SHARES = (0.0, 0.1, 0.2)
+# In steady state, what a byte's space in the fastest tier at all steps counts among equal plans, as
+# a share of the time in which a link moves a byte.
+SPACE_TIE_BREAK = 1e-3
 # Share of a plan's value that its set-ups take from which on whole segments are tried as well.
 SETUPS_COUNT = 0.05
 # How often fewer weights are kept where some found no address.
@@ -148,7 +151,11 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     pieces = _pieces(tiered, slicer)
     found = _descent(tiered, slicer, pieces, reference, rank, budget)
     are_cut = any(len(pieces[index]) > len(items) for index, items in streamed.items())
-    if are_cut and _setups_count(tiered, found) and not budget.is_over():
+    if (
+        are_cut
+        and _setups_count(tiered, found)
+        and not (budget.is_over() or is_enough(problem, found))
+    ):
         slicer.ledger.reset_room()
         other = _descent(tiered, slicer, streamed, reference, rank, budget)
         found = min(found, other, key=value_of)
@@ -202,10 +209,14 @@ def _descent(
         return found
     slicer.carries = ALL_TIERS
     if not is_over():
-        found = improved(tiered, slicer, order, found, budget)
+        slicer.space_prices[0] = _tie_break_of_space(tiered)
+        found = min(found, improved(tiered, slicer, order, found, budget), key=value_of)
+        slicer.space_prices[0] = 0.0
+    if not is_over():
+        found = min(found, improved(tiered, slicer, order, found, budget), key=value_of)
     capacity_bytes = problem.target.fastest.capacity_bytes
     for share in FREE_SHARES:
-        if is_over():
+        if is_over() or is_enough(problem, found):
             break
         reserved_bytes = int(share * capacity_bytes)
         kept = _with_weights_kept(tiered, slicer, streamed, reserved_bytes, is_over)
@@ -216,6 +227,20 @@ def _descent(
         slicer.carries = ALL_TIERS
         found = min(found, improved(tiered, slicer, order, kept, budget), key=value_of)
     return found
+
+
+def _tie_break_of_space(tiered: TieredProblem) -> float:
+    """Price of a byte of the fastest tier for one step by which equal plans differ: 0 if untimed.
+
+    So little that a byte kept for all steps costs a small share of what waiting for it costs. What
+    can be fetched beside computing anyway is then not kept, and its room is free for what would be
+    waited for, and for fetching in time.
+    """
+    network = tiered.network
+    into = network.links[:, 1] == 0
+    if not (network.is_timed and into.any()):
+        return 0.0
+    return SPACE_TIE_BREAK / float(network.link_rates[into].max()) / network.steps
 
 
 def _with_weights_kept(

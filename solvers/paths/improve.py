@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from ullage.compiler.ir.assignment import Assignment
+from ullage.compiler.ir.problem import Problem
+from ullage.hwmodels.bounds import order_free_bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
 from ullage.solvers.paths.arrivals import move_in_idle_time, move_in_order_of_need
@@ -15,6 +17,8 @@ from ullage.solvers.paths.streaming import assignment_of
 
 # How often addresses are looked for after slices moved to better paths.
 POLISHES = 4
+# Share of such a bound by which a plan may be above it.
+ENOUGH_GAP = 1e-3
 # Share of the time left that spreading transfers over steps may take.
 LP_SHARE = 0.3
 
@@ -26,6 +30,11 @@ def keep_free(slicer: Slicer, residency: Unplaced, times: int) -> None:
     )
 
 
+def is_enough(problem: Problem, plan: Assignment) -> bool:
+    """Whether a plan is so near to a bound that needs no solver that nothing more is tried."""
+    return value_of(plan) <= (1.0 + ENOUGH_GAP) * order_free_bound(problem).value
+
+
 def improved(
     tiered: TieredProblem,
     slicer: Slicer,
@@ -35,7 +44,6 @@ def improved(
 ) -> Assignment:
     """The plan with its slices on better paths, where these have addresses."""
     start = _copied(slicer)
-    best = _joined(tiered, slicer, plan, budget)
     for attempt in range(1, POLISHES + 1):
         if polish(tiered.network, slicer, order, budget.is_over) <= 0:
             break
@@ -47,24 +55,27 @@ def improved(
             slicer.place(start)
             continue
         # Slices that moved together shared a set-up, which the search does not know.
-        return min(best, _joined(tiered, slicer, assignment, budget), key=value_of)
-    return best
+        return min(plan, joined(tiered, slicer, assignment, budget), key=value_of)
+    return joined(tiered, slicer, plan, budget)
 
 
-def _joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment, budget: Budget) -> Assignment:
+def joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment, budget: Budget) -> Assignment:
     """The plan with fewer transfers where that makes it faster; the slices stay as they are."""
-    if not (tiered.network.is_timed and tiered.network.setups_s.any()):
+    network = tiered.network
+    if not (network.is_timed and network.setups_s.any()):
         return plan
     known = _copied(slicer)
     best = plan
     for in_order in (False, True):
-        if in_order and not move_in_order_of_need(tiered.network, slicer, budget.is_over):
+        if is_enough(network.problem, best):
             break
-        joined = join_transfers(tiered.network, slicer, budget.is_over)
-        if not (joined or in_order):  # what leaves home beside a neighbour may stay so
+        if in_order and not move_in_order_of_need(network, slicer, budget.is_over):
+            break
+        count = join_transfers(network, slicer, budget.is_over)
+        if not (count or in_order):  # what leaves home beside a neighbour may stay so
             known = _copied(slicer)
         best = min(best, _placed(tiered, slicer, best), key=value_of)
-        if move_in_idle_time(tiered.network, slicer, LP_SHARE * budget.remaining_s()):
+        if move_in_idle_time(network, slicer, LP_SHARE * budget.remaining_s()):
             best = min(best, _placed(tiered, slicer, best), key=value_of)
     slicer.place(known)
     return best

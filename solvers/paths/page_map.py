@@ -87,14 +87,14 @@ def picked(open_runs: Ints, count: int, *, downwards: bool) -> Ints:
     first, until = open_runs[:, 0], open_runs[:, 2]
     if until.min() < until.max():
         order = np.lexsort((-first if downwards else first, until))
-        return _joined(_some(open_runs[order, :2], count, downwards=downwards))
-    joined = _joined(open_runs[:, :2])
+        return joined_runs(_some(open_runs[order, :2], count, downwards=downwards))
+    joined = joined_runs(open_runs[:, :2])
     lengths = joined[:, 1] - joined[:, 0]
     enough = np.flatnonzero(lengths >= count)
     if len(enough):
         low, high = joined[enough[np.argmin(lengths[enough])]].tolist()
         return np.array([[high - count, high] if downwards else [low, low + count]])
-    return _joined(_some(joined[::-1] if downwards else joined, count, downwards=downwards))
+    return joined_runs(_some(joined[::-1] if downwards else joined, count, downwards=downwards))
 
 
 def _some(runs: Ints, count: int, *, downwards: bool) -> Ints:
@@ -110,7 +110,7 @@ def _some(runs: Ints, count: int, *, downwards: bool) -> Ints:
     return some
 
 
-def _joined(runs: Ints) -> Ints:
+def joined_runs(runs: Ints) -> Ints:
     """Runs (k, 2) in ascending order, those that touch joined."""
     ascending = runs[np.argsort(runs[:, 0])]
     begins = np.append(True, ascending[1:, 0] != ascending[:-1, 1])

@@ -9,7 +9,7 @@ from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.paths.network import TierNetwork
-from ullage.solvers.paths.page_map import PageMap, picked
+from ullage.solvers.paths.page_map import PageMap, joined_runs, picked
 from ullage.solvers.paths.paths import END, READY, SOURCE, START
 from ullage.solvers.paths.slices import Ledger, Slice
 
@@ -84,7 +84,12 @@ def residencies_of(
         elif ledger.paged[m]:
             placed = _in_pages(network, ledger, m, slices, table, returning)
         else:
-            placed = _in_one_piece(network, ledger, m, slices, table, returning)
+            try:
+                placed = _in_one_piece(network, ledger, m, slices, table, returning)
+            except NoAddress:
+                if not network.target.split_operands:
+                    raise
+                placed = _in_rows(network, ledger, m, slices, table, returning, buffers)
         for row, ranges in zip(table.tolist(), placed, strict=True):
             for low, high, offset in ranges:
                 buffer = buffers[row[0]]
@@ -176,6 +181,108 @@ def _in_one_piece(
     ]
 
 
+def _in_rows(
+    network: TierNetwork,
+    ledger: Ledger,
+    tier: int,
+    slices: Sequence[Slice],
+    table: Ints,
+    returning: Container[int],
+    buffers: Sequence[int],
+) -> list[list[PlacedRange]]:
+    """Holes by the left-edge rule; a slice without a hole for all of it is cut between rows.
+
+    step     0        k            b        T
+    slice A  |========|            |========|     loop-carried: the same place at 0 and at T
+    slice B           |============|              may lie there until A is back in step b
+    """
+    target, listed = network.target, network.problem.buffers
+    unit = ledger.units[tier]
+    room = (network.room[tier] // unit).astype(np.int64)
+    page_map = PageMap(int(room.max()), network.steps + 1)
+    sizes = [slices[row[0]].end_byte - slices[row[0]].start_byte for row in table.tolist()]
+    order = np.lexsort((-np.array(sizes), -table[:, END], table[:, START]))
+    back = _steps_back(network, table, returning)
+    places: list[list[PlacedRange]] = [[] for _ in range(len(table))]
+    kept: dict[int, list[PlacedRange]] = {}
+    failed: list[Unplaced] = []
+    for at in order.tolist():
+        index, start, _, end, _ = table[at].tolist()
+        item = slices[index]
+        if start and back.get(index) == start:
+            placed = kept.get(index)
+            if placed is None:  # its place at the beginning was not found either
+                continue
+            page_map.reserve(_pages_of(placed, unit), page_map.never)
+        else:
+            grain = target.slice_granularity_bytes or listed[buffers[index]].row_bytes
+            open_runs = page_map.open(int(room[start:end].min()), start, end)
+            span = item.start_byte, item.end_byte
+            placed = in_holes(span, grain, unit, open_runs)
+            if placed is None:
+                failed.append(Unplaced(index, tier, start, end, -(-sizes[at] // unit) * unit))
+                continue
+        if start == 0 and index in back:
+            kept[index] = placed
+            page_map.reserve(_pages_of(placed, unit), back[index])
+        page_map.take(_pages_of(placed, unit), start, end)
+        places[at] = placed
+    if failed:
+        raise NoAddress(failed)
+    return places
+
+
+def in_holes(
+    span: tuple[int, int], grain: int, unit: int, open_runs: Ints
+) -> list[PlacedRange] | None:
+    """Places for a range of bytes in the tightest hole, else in as few as there are; None if none.
+
+    Args:
+        span: first byte and one past the last.
+        grain: bytes at whose multiples the range may be cut.
+        unit: bytes of a page, at which each place begins.
+        open_runs: (k, 3) as of `PageMap.open`.
+    """
+    if not len(open_runs):
+        return None
+    low, high = span
+    count = -(-(high - low) // unit)
+    # What is reserved soonest is taken first: it suits fewer residencies than the rest.
+    for until in np.unique(open_runs[:, 2]).tolist():
+        holes = joined_runs(open_runs[open_runs[:, 2] <= until, :2])
+        lengths = holes[:, 1] - holes[:, 0]
+        enough = np.flatnonzero(lengths >= count)
+        if len(enough):
+            return [(low, high, int(holes[enough[np.argmin(lengths[enough])], 0]) * unit)]
+    places: list[PlacedRange] = []
+    holes = joined_runs(open_runs[:, :2])
+    for first, stop in holes[np.argsort(holes[:, 0] - holes[:, 1], kind="stable")].tolist():
+        end = low + (stop - first) * unit
+        if end < high:
+            end = end // grain * grain
+        if end > low:
+            places.append((low, min(end, high), first * unit))
+            low = min(end, high)
+        if low == high:
+            return places
+    return None
+
+
+def _pages_of(places: Sequence[PlacedRange], unit: int) -> Ints:
+    """(k, 2) first page and one past the last of each place, ascending."""
+    pages = [(at // unit, -(-(at + high - low) // unit)) for low, high, at in places]
+    return np.array(sorted(pages), dtype=np.int64)
+
+
+def _steps_back(network: TierNetwork, table: Ints, returning: Container[int]) -> dict[int, int]:
+    """Slice that returns to the place where it began -> the step in which it does."""
+    return {
+        index: start
+        for index, start, _, end, _ in table.tolist()
+        if end == network.steps and start and index in returning
+    }
+
+
 def _in_pages(
     network: TierNetwork,
     ledger: Ledger,
@@ -197,11 +304,7 @@ def _in_pages(
     pages = (network.room[tier] // unit).astype(np.int64)
     page_map = PageMap(int(pages.max()), network.steps + 1)
     order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
-    back = {  # slice that returns -> its step
-        index: start
-        for index, start, _, end, _ in table.tolist()
-        if end == network.steps and start and index in returning
-    }
+    back = _steps_back(network, table, returning)
     taken: list[Ints] = [np.zeros((0, 2), dtype=np.int64)] * len(table)
     kept: dict[int, Ints] = {}
     failed: list[Unplaced] = []

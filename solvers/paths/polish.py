@@ -120,7 +120,7 @@ def _moved(busy_table: BusyTable, slicer: Slicer, index: int, number: int, least
     was = busy_table.value()
     ledger.book(item, -1)
     busy_table.add(old, -1.0)
-    space = ledger.masked(np.zeros_like(network.room, dtype=float), item.start_byte, item.end_byte)
+    space = ledger.masked(slicer.space_prices, item.start_byte, item.end_byte)
     prices = network.prices(busy_table.prices_of_seconds(size), space)
     part = part_of(live_range, size)
     _, path = slicer.finder.cheapest(part, prices, carry=slicer.carries, exact=True)
@@ -130,6 +130,7 @@ def _moved(busy_table: BusyTable, slicer: Slicer, index: int, number: int, least
         if ledger.fits(other):
             busy_table.add(new, 1.0)
             gained = was - busy_table.value()
+            gained += size * (slicer.space_price(item.path) - slicer.space_price(path))
             if gained > least:
                 ledger.book(other)
                 slicer.items[index][number] = other

@@ -168,6 +168,8 @@ class Slicer:
         grains: for each segment the bytes at whose multiples it may be cut; 0: not at all.
         items: segment -> its slices in byte order.
         carries: mask of the tiers in which slices that were not requested so may be loop-carried.
+        space_prices: (n, T) of a byte's space, in the objective, by which `polish` chooses among
+            paths; 0 at first.
     """
 
     def __init__(
@@ -183,6 +185,14 @@ class Slicer:
         self.finder, self.ledger, self.grains = finder, ledger, grains
         self.items: dict[int, list[Slice]] = {}
         self.carries = ALL_TIERS
+        self.space_prices: Floats = np.zeros((network.tiers, network.steps))
+
+    def space_price(self, path: Path) -> float:
+        """What a byte's space on a path costs at `space_prices`, in the objective."""
+        return sum(
+            float(self.space_prices[tier, start:end].sum())
+            for tier, start, _, end, _ in path.residencies.tolist()
+        )
 
     def streaming(self) -> None:
         """Place all segments with as little space as they need.

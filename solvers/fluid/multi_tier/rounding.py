@@ -14,7 +14,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.multi_tier.column_generation import TiersRelaxation
 from ullage.solvers.fluid.multi_tier.requests import requested_slices, space_taken
 from ullage.solvers.paths.column import column_of
-from ullage.solvers.paths.improve import improved, keep_free
+from ullage.solvers.paths.improve import improved, joined, keep_free
 from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.paths import Path, moving_at_once
 from ullage.solvers.paths.plan import NoAddress, Unplaced
@@ -55,6 +55,8 @@ def sliced(
             slicer.take(requests, order, prices, budget.is_over)
         try:
             plan = assignment_of(tiered, slicer)
+            # What leaves home together by the relaxation's order may be better than what is found.
+            plan = joined(tiered, slicer, plan, budget)
             return improved(tiered, slicer, order, plan, budget)
         except NoAddress as refused:
             if budget.is_over():

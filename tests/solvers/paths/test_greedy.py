@@ -125,3 +125,24 @@ def test_a_plan_is_legal_whenever_the_time_ends(seed: int) -> None:
         assert find_violations(plan_of("greedy", Solution(assignment))) == []
         assert value_of(assignment) <= streamed * (1 + 1e-9)
         assert sum(budget.asked) < 20  # what is told that the time is over, ends
+
+
+def _five_of_a_kind(sram_bytes: int) -> Problem:
+    """Five equal operators for ever, with weights of 100 kB; each computes as long as two come."""
+    tensors, operators = [Tensor("x0", 1000, "input")], []
+    for i in range(5):
+        tensors.append(Tensor(f"w{i}", 100_000, "weight"))
+        tensors.append(Tensor(f"x{i + 1}", 1000, "output" if i == 4 else "activation"))
+        operators.append(Op(f"op{i}", [f"x{i}", f"w{i}"], [f"x{i + 1}"], macs=25_000_000))
+    target = load_target("edge-npu-spm").with_fast_memory(sram_bytes)
+    once = problem_from_lists("five", tensors, operators, target)
+    return Problem(replace(once.program, steady_state=True), target, "latency")
+
+
+@pytest.mark.parametrize("sram_bytes", [330_000, 410_000, 480_000])
+def test_what_can_come_in_time_is_not_kept(sram_bytes: int) -> None:
+    """Weights kept up to the last byte leave no room in which the rest could come in time."""
+    problem = _five_of_a_kind(sram_bytes)
+    bound = solve_with("fluid", problem).lower_bound
+    assert bound is not None
+    assert value_of(plan_of_pieces(problem, by_first_use, Budget())) < 1.005 * bound
