@@ -193,7 +193,7 @@ def _in_holes(
 
 
 class _Taken:
-    """Addresses that are taken, and when."""
+    """Addresses that are taken, and when, in ascending order."""
 
     def __init__(self, expected: int) -> None:
         self.rows: Ints = np.zeros((max(16, expected), 4), dtype=np.int64)
@@ -203,7 +203,9 @@ class _Taken:
         """Take the addresses [low, high) during steps [start, end)."""
         if self.count == len(self.rows):
             self.rows = np.concatenate([self.rows, np.zeros_like(self.rows)])
-        self.rows[self.count] = low, high, start, end
+        at = int(np.searchsorted(self.rows[: self.count, 0], low))
+        self.rows[at + 1 : self.count + 1] = self.rows[at : self.count]
+        self.rows[at] = low, high, start, end
         self.count += 1
 
     def holes(self, spans: list[tuple[int, int]], capacity_bytes: int) -> list[tuple[int, int]]:
@@ -212,8 +214,7 @@ class _Taken:
         here = np.zeros(self.count, dtype=bool)
         for start, end in spans:
             here |= (rows[:, 2] < end) & (rows[:, 3] > start)
-        busy = rows[here][:, :2]
-        busy = busy[np.argsort(busy[:, 0], kind="stable")]
+        busy = rows[here, :2]
         tops = np.maximum.accumulate(np.concatenate([[0], busy[:, 1]]))
         begins = np.concatenate([busy[:, 0], [capacity_bytes]])
         free = begins > tops

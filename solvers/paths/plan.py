@@ -192,6 +192,8 @@ def _in_rows(
 ) -> list[list[PlacedRange]]:
     """Holes by the left-edge rule; a slice without a hole for all of it is cut between rows.
 
+    One pass, as addresses are asked for many times (`packing.rows` tries many orders).
+
     step     0        k            b        T
     slice A  |========|            |========|     loop-carried: the same place at 0 and at T
     slice B           |============|              may lie there until A is back in step b

@@ -16,6 +16,8 @@ from ullage.solvers.state.place import Item, drop, may_drop, worth_of
 
 # How often slices are placed between rows, each time with others shortened.
 MAX_TRIES = 12
+# Share of the time left for the orders of one such try: thousands of slices would take all of it.
+ORDERS_SHARE = 0.1
 
 
 def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
@@ -86,7 +88,8 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
             )
             for (_, _, r), before in zip(entries, befores, strict=True)
         ]
-        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state), budget)
+        tries = budget.share(ORDERS_SHARE)
+        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state), tries)
         if not any(missing):
             return [
                 Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *steps)
