@@ -1,6 +1,6 @@
 """Slices with paths as a plan: addresses in every tier, residencies and transfers."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -218,7 +218,7 @@ def _in_rows(
             page_map.reserve(_pages_of(placed, unit), page_map.never)
         else:
             grain = target.slice_granularity_bytes or listed[buffers[index]].row_bytes
-            open_runs = page_map.open(int(room[start:end].min()), start, end)
+            open_runs = page_map.open(lowest_room(room, table[at], back), start, end)
             span = item.start_byte, item.end_byte
             placed = in_holes(span, grain, unit, open_runs)
             if placed is None:
@@ -285,6 +285,21 @@ def _steps_back(network: TierNetwork, table: Ints, returning: Container[int]) ->
     }
 
 
+def lowest_room(room: Ints, residency: Ints, back: Mapping[int, int]) -> int:
+    """The least room beside workspaces while a residency lasts, here and where it comes back.
+
+    Args:
+        room: (T,) in any unit.
+        residency: a row (slice, first step, ready, one past the last step, source).
+        back: slice that returns to the place where it began -> the step in which it does.
+    """
+    index, start, _, end, _ = residency.tolist()
+    least = room[start:end].min()
+    if start == 0 and index in back:
+        least = min(least, room[back[index] :].min())
+    return int(least)
+
+
 def _in_pages(
     network: TierNetwork,
     ledger: Ledger,
@@ -318,7 +333,7 @@ def _in_pages(
             ranges = kept[index]
             page_map.reserve(ranges, page_map.never)
         else:
-            limit = int(pages[start:end].min())
+            limit = lowest_room(pages, table[at], back)
             open_runs = page_map.open(limit, start, end)
             found = int((open_runs[:, 1] - open_runs[:, 0]).sum())
             if found < count:

@@ -15,7 +15,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths import plan as plan_module
 from ullage.solvers.paths.greedy import by_first_use, plan_of_pieces
-from ullage.solvers.paths.plan import in_holes
+from ullage.solvers.paths.plan import in_holes, lowest_room
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
@@ -85,3 +85,11 @@ def test_plans_whose_slices_lie_in_holes_are_legal(monkeypatch: pytest.MonkeyPat
         assert not find_violations(plan_of("greedy", Solution(found)))
     assert planned > 10
     assert placed
+
+
+def test_what_comes_back_lies_below_the_workspace_of_both_of_its_spans() -> None:
+    """Room is less in the last step, in which the slice is back where it began."""
+    room, back = np.array([9, 9, 9, 9, 5]), {7: 3}
+    assert lowest_room(room, np.array([7, 0, 0, 2, -1]), back) == 5
+    assert lowest_room(room, np.array([7, 3, 4, 5, 1]), back) == 5
+    assert lowest_room(room, np.array([8, 0, 0, 2, -1]), back) == 9
