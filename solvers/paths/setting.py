@@ -13,6 +13,9 @@ from ullage.solvers.state.segments import Segment, segments_of
 # Steps times segments times sets of tiers up to which paths are searched in plain Python: importing
 # numba takes longer.
 PLAIN_WORK = 6_000
+# How many times more often each path is searched for in steady state: for all sets of tiers in which
+# it may cross the loop boundary, and again from other weights kept.
+STEADY_WORK = 20
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
     )
     live_ranges = tuple(live_range_of(network, segment, uncapacitated) for segment in segments)
     work = network.steps * len(segments) << network.tiers
+    work *= STEADY_WORK if problem.steady_state else 1
     finder = Finder(network, is_plain=work <= PLAIN_WORK or not compiles)
     return TieredProblem(network, segments, live_ranges, uncapacitated, finder)
 
