@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # The build backend warns about our folder names on every editable install; nothing to act on.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: compile test lint docs bench bench-all consumers mutate lowest wheel-test clean
+.PHONY: compile test test-wide lint docs bench bench-all consumers mutate lowest wheel-test clean
 
 compile: $(VENV)/.base
 	$(BIN)/ullage warm-up
@@ -15,6 +15,11 @@ compile: $(VENV)/.base
 test: $(VENV)/.test
 	$(BIN)/ullage warm-up
 	$(BIN)/python -m pytest -n auto
+
+# The same with all parameters of the tests that are marked as wide: half an hour longer.
+test-wide: $(VENV)/.test
+	$(BIN)/ullage warm-up
+	$(BIN)/python -m pytest -n auto --wide
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff format --check .
@@ -50,9 +55,10 @@ lowest: $(VENV)-lowest/.base
 	$(VENV)-lowest/bin/python tests/support/smoke.py
 
 # Wheel and sdist, installed in empty environments far from the repository, and the same smoke test:
-# on every supported Python that is found, or make wheel-test PYTHONS="python3.12 python3.13".
+# on every supported Python that is found, or make wheel-test PYTHONS="python3.12 python3.13";
+# with PACKAGES=--wheel-alone the sdist is built and compared, but not installed.
 wheel-test:
-	$(PYTHON) tests/support/packages.py $(PYTHONS)
+	$(PYTHON) tests/support/packages.py $(PACKAGES) $(PYTHONS)
 
 # The documentation as a site, in build/site; warnings are errors.
 docs: $(VENV)/.docs

@@ -13,7 +13,7 @@ from ullage.solvers.state.segments import Segment, segments_of
 # Steps times segments times sets of tiers up to which paths are searched in plain Python: importing
 # numba takes longer.
 PLAIN_WORK = 6_000
-# How many times more often each path is searched for in steady state: for all sets of tiers in which
+# How many times more often a path is searched for in steady state: for all sets of tiers in which
 # it may cross the loop boundary, and again from other weights kept.
 STEADY_WORK = 20
 

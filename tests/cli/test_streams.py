@@ -128,6 +128,7 @@ STREAMS = {
 }
 
 
+@pytest.mark.wide(3)
 @pytest.mark.parametrize("redirection", STREAMS.values(), ids=STREAMS)
 def test_the_exit_code_survives_closed_streams(redirection: str, plan_path: Path) -> None:
     good = shell(redirection, "verify", plan_path)

@@ -149,6 +149,7 @@ def entries(figure: Any) -> list[str]:
     return (shown.lower() if isinstance(value, bool) else shown).split(", ")
 
 
+@pytest.mark.wide(1)
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_tables_are_readable_on_narrow_terminals(
     monkeypatch: pytest.MonkeyPatch, width: int

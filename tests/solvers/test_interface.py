@@ -17,13 +17,14 @@ from tests.support.cases import (
 )
 from tests.support.graphs import seeds
 from tests.support.plans import ANY, PLANS, WHOLE
+from tests.support.wide import share
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.registry import find_solver
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=share(120, 40), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_solvers_return_legal_plans_or_say_why_not(seed: int) -> None:
     problem = random_case(seed)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from tests.support.solving import solve_with
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -52,7 +53,7 @@ def _leaves_flash(plan: Plan) -> bool:
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_no_inference_waits_for_flash(solver: str, writable: bool) -> None:
     planned = 0
-    for seed in range(6):
+    for seed in range(share(6, 2)):
         problem = looping(seed, writable=writable)
         try:
             plan = solve_with(solver, problem)
@@ -68,7 +69,7 @@ def test_no_inference_waits_for_flash(solver: str, writable: bool) -> None:
         whole = [r for r in plan.residencies if r.tier == "flash"]
         weights = [b for b, buffer in enumerate(problem.buffers) if buffer.kind == "weight"]
         assert {r.buffer for r in whole} == {b for b in weights if problem.buffers[b].size_bytes}
-    assert planned > 3
+    assert planned > share(3, 0)
 
 
 @pytest.mark.parametrize("solver", ["greedy", "msa", "fluid"])

@@ -1,8 +1,9 @@
 """Are the packages whole? Wheel and sdist, installed in empty environments on every Python.
 
-`python tests/support/packages.py [PYTHON ...]` builds both from the tree, compares the wheel with
-the one that comes out of the sdist, and runs the smoke test of each in an environment of its own,
-far from the repository. Without arguments: every supported Python on the path and of pyenv.
+`python tests/support/packages.py [--wheel-alone] [PYTHON ...]` builds both from the tree, compares
+the wheel with the one that comes out of the sdist, and runs the smoke test of each in an
+environment of its own, far from the repository; with `--wheel-alone` of the wheel only, since that
+of the sdist has the same files. Without a Python: every supported one on the path and of pyenv.
 """
 
 import hashlib
@@ -100,12 +101,13 @@ def _environment() -> dict[str, str]:
 
 def main() -> int:
     """Build, install, run; 0 where all passed."""
-    chosen = sys.argv[1:] or list(pythons().values())
+    alone = "--wheel-alone" in sys.argv
+    chosen = [word for word in sys.argv[1:] if word != "--wheel-alone"] or list(pythons().values())
     failed = 0
     with tempfile.TemporaryDirectory(prefix="ullage-packages-") as name:
         packages = build(chosen[0], Path(name))
         for python in chosen:
-            for package in packages:
+            for package in packages[1:] if alone else packages:
                 with tempfile.TemporaryDirectory(prefix="ullage-empty-") as folder:
                     passed = installed(python, package, Path(folder))
                 kind = "wheel" if package.suffix == ".whl" else "sdist"

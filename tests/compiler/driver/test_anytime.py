@@ -48,6 +48,7 @@ def check(compiled: Compiled) -> None:
     assert values[-1] == compiled.value
 
 
+@pytest.mark.wide(8)
 @pytest.mark.parametrize("objective", ["latency", "traffic", "energy"])
 @pytest.mark.parametrize("name", ["greedy", "msa", "fluid", "cpsat", "divide", "auto"])
 def test_solvers_tell_of_plans_that_they_have(

@@ -88,6 +88,7 @@ def test_models_without_fusion_run(name: str) -> None:
     assert exact(done) or executor(name, solved(name, "split", "greedy", 4096)).half
 
 
+@pytest.mark.wide(4)
 @pytest.mark.parametrize("name", named_models())
 def test_stored_outputs_of_the_wheels_networks(name: str) -> None:
     """An answer that is not ours: `light_*_output_0.pb`, from the input onnx's own tests use.

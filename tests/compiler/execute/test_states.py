@@ -98,6 +98,7 @@ def compiled(
     )
 
 
+@pytest.mark.wide(20)
 @pytest.mark.parametrize("steady", [False, True])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", MODELS)

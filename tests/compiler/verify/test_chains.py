@@ -36,6 +36,7 @@ def chain_plans(hops: int, *, split: bool, steady_state: bool) -> list[Plan]:
     return found
 
 
+@pytest.mark.wide(4)
 @pytest.mark.parametrize("steady_state", [False, True])
 @pytest.mark.parametrize("split", [False, True])
 @pytest.mark.parametrize("hops", [2, 3])

@@ -12,6 +12,7 @@ from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.verify.verifier import find_violations
 
 
+@pytest.mark.wide(5)
 @pytest.mark.parametrize("solver", ["greedy", "msa", "fluid"])
 @pytest.mark.parametrize(
     ("model", "target"),

@@ -158,6 +158,7 @@ def test_both_make_a_difference_where_memory_is_small() -> None:
         assert least < 0.99 * bound
 
 
+@pytest.mark.wide(16)
 @pytest.mark.parametrize("name", list_targets())
 def test_more_memory_or_bandwidth_is_never_slower(name: str) -> None:
     target = load_target(name).with_fast_memory(384 * KIB)

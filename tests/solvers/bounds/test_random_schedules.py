@@ -48,6 +48,7 @@ def schedules(made: RandomModel, graph: Graph) -> list[Schedule]:
     return found
 
 
+@pytest.mark.wide(1)
 @pytest.mark.parametrize("first", range(0, 120, 40))
 def test_no_plan_of_a_random_schedule_is_below_the_bounds(first: int, tmp_path: Path) -> None:
     sources: set[str] = set()

@@ -55,6 +55,7 @@ def inner_of(problem: Problem) -> Assignment:
     return assignment_of(solve_with("greedy", roomy))
 
 
+@pytest.mark.wide(6)
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
 def test_plans_are_legal_and_read_little_more_than_must_come(seed: int, share: float) -> None:
@@ -97,7 +98,7 @@ def test_a_piece_that_arrives_too_late_is_caught() -> None:
 
 
 def test_fluid_streams_and_has_the_bound_of_both() -> None:
-    problem = layers(24, Random(3), 0.5)
+    problem = layers(10, Random(3), 0.5)
     plan = solve_with("fluid", problem)
     bound = order_free_bound(problem)
     assert plan.lower_bound is not None

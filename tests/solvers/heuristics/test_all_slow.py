@@ -11,11 +11,12 @@ from tests.support.cases import (
     target_of,
 )
 from tests.support.graphs import seeds
+from tests.support.wide import share
 from ullage.hwmodels.cost import score
 from ullage.solvers.paths.network import needs_detour
 
 
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=share(120, 50), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_heuristics_are_never_slower_than_all_slow(seed: int) -> None:
     problem = random_case(seed, operators=16)

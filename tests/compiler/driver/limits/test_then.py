@@ -133,6 +133,7 @@ def test_a_heavier_weight_brings_less_traffic() -> None:
     assert traffic[-1] <= alone * 1.01
 
 
+@pytest.mark.wide(2)
 @pytest.mark.parametrize("seed", range(6))
 def test_random_programs_keep_the_limit_on_every_target(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from tests.support.changes import with_target
 from tests.support.graphs import seeds
 from tests.support.solving import Asked, solve_with
 from tests.support.three_tiers import random_walks, three_tier_problem, three_tier_target
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.driver.compile import compile_model
 from ullage.compiler.driver.options import CompileOptions
@@ -59,7 +60,7 @@ def test_most_random_walks_are_legal() -> None:
     assert {("far", "dram"), ("dram", "sram"), ("sram", "dram"), ("dram", "far")} <= links
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=share(60, 20), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_the_bound_is_below_random_legal_plans(seed: int) -> None:
     plan = random_legal(seed)
@@ -74,7 +75,7 @@ def test_the_bound_is_below_random_legal_plans(seed: int) -> None:
         assert fluid.lower_bound <= best * (1 + 1e-9) + 1e-30
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=share(60, 20), deadline=None, derandomize=True)
 @given(seed=seeds)
 @example(
     seed=16912301
@@ -104,7 +105,7 @@ def test_plans_are_legal_and_no_slower_than_streaming(seed: int) -> None:
 def test_slices_on_better_paths_make_plans_faster() -> None:
     """Polishing never loses, and does gain somewhere."""
     gained = 0
-    for seed in range(60):
+    for seed in range(share(60, 20)):
         rng = Random(seed)
         target = three_tier_target(rng, room=rng.choice((128, 256, 512)))
         problem = three_tier_problem(rng, target, 9)

@@ -10,6 +10,7 @@ from tests.solvers.fluid.two_tier.test_diving import chain, relaxed
 from tests.solvers.fluid.two_tier.test_setups import SETUP_S, one_operator, with_setups
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from tests.support.solving import solve_with
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
@@ -38,7 +39,7 @@ def two_long_rows() -> Problem:
 @pytest.mark.parametrize("granularity", [8, 0])
 def test_the_bound_is_below_all_plans(granularity: int, *, steady_state: bool) -> None:
     raised = 0
-    for seed in range(12):
+    for seed in range(share(12, 5)):
         rng = Random(seed)
         target = scratchpad_target(rng, 1, room=rng.choice((256, 512, 2048)))
         target = replace(target, slice_granularity_bytes=granularity)
