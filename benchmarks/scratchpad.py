@@ -69,7 +69,10 @@ WHY_ABOVE = (
     "nothing. randwire_cifar on ethos-u65-512: whole set-ups, of which the bound charges shares; "
     "without set-ups 192 KiB are at 1.0008 one-shot and 1.0029 steady, 288 KiB steady at 1.014. "
     "tiny_autoencoder: slices are multiples of 256 B; at 16 B 1.011, of which the cause is not "
-    "known, nor is that of randwire_cifar on edge-npu-spm"
+    "known, nor is that of randwire_cifar on edge-npu-spm. nasnetalarge and "
+    "vit_b_16 on ethos-u65-512 were measured when orders of addresses between rows might take all "
+    "of the limit of 20 s (now a tenth: light_densenet121 at 1376 KiB from 2.28 to 1.002); "
+    "darts_v2 and light_shufflenet take all of it"
 )
 KEY = ("model", "target", "kind", "KiB")  # what a row is about
 NOT_RUN, LATE = "not run", "late"
