@@ -138,7 +138,7 @@ def provide(python: Path, consumer: Consumer, *, install: bool) -> None:
         "install",
         "--quiet",
         "--disable-pip-version-check",
-        "--only-binary=:all:",
+        "--prefer-binary",
     ]
     done = subprocess.run(
         [python, *words, *consumer.needs], capture_output=True, text=True, check=False
