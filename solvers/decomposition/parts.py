@@ -25,7 +25,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Program, Step, Use
 from ullage.compiler.ir.target import Target
 from ullage.solvers.state.build_plan import SegmentResidency
-from ullage.solvers.state.segments import Segment
+from ullage.solvers.state.segments import Segment, bandwidth_shares
 
 # Divisor of a part's steps: a cut may lie that fraction of a part from where parts were equal.
 SEARCH_SHARE = 3
@@ -159,15 +159,17 @@ def part_of(
     room_bytes = target.fastest.capacity_bytes
     load = _load(target, segments, pinned, len(problem.steps))
     reads, writes = _slow_bytes(problem, segments, pinned, free_segments)
+    shares = bandwidth_shares(problem)  # by which the part divides bytes again
     extra = len(free)  # two more buffers: what pinned segments read and write in the slow tier
     uses: list[list[Use]] = [[] for _ in range(last - first)]
     for number, index in enumerate(free):
         for access in segments[index].accesses:
             if first < access.step < last - 1:
-                uses[access.step - first] += _uses(number, segments[index], access.step)
+                share = float(shares[access.step])
+                uses[access.step - first] += _uses(number, segments[index], access.step, share)
     for t in range(first, last):
         for write, moved in ((False, reads[t]), (True, writes[t])):
-            taken = min(room_bytes + 1, round(float(moved)))
+            taken = min(room_bytes + 1, round(float(moved * shares[t])))
             if taken:
                 pinned_buffer = extra + int(write)
                 use = Use(pinned_buffer, 0, room_bytes + 1, write, taken, f"pinned{int(write)}")
@@ -239,8 +241,8 @@ def _slow_bytes(
     return reads, writes
 
 
-def _uses(number: int, segment: Segment, step: int) -> list[Use]:
-    """A segment's uses in one step."""
+def _uses(number: int, segment: Segment, step: int, share: float) -> list[Use]:
+    """A segment's uses in one step, whose bytes were divided by a share of the bandwidths."""
     access = next(access for access in segment.accesses if access.step == step)
     uses: list[Use] = []
     for does, write, moved in (
@@ -248,7 +250,7 @@ def _uses(number: int, segment: Segment, step: int) -> list[Use]:
         (access.writes, True, access.written_bytes),
     ):
         if does:
-            bytes_moved = min(segment.size_bytes, round(moved))
+            bytes_moved = min(segment.size_bytes, round(moved * share))
             uses.append(Use(number, 0, segment.size_bytes, write, bytes_moved, f"segment{number}"))
     return uses
 

@@ -106,8 +106,17 @@ class Segment:
 
 def segments_of(problem: Problem) -> tuple[Segment, ...]:
     """All segments, sorted by buffer and byte; empty ranges and unused buffers included."""
-    is_time = problem.objective == "latency" and problem.blend is None
-    return _segments_in_time(problem) if is_time else _segments_in_bytes(problem)
+    return _segments_in_time(problem) if _is_time(problem) else _segments_in_bytes(problem)
+
+
+def bandwidth_shares(problem: Problem) -> Floats:
+    """(T,) share of the bandwidths by which the bytes of each step's accesses are divided."""
+    return bandwidth_reached(problem) if _is_time(problem) else np.ones(len(problem.steps))
+
+
+def _is_time(problem: Problem) -> bool:
+    """Whether bytes count by the time that they take."""
+    return problem.objective == "latency" and problem.blend is None
 
 
 @computed_once

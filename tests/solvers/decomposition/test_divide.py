@@ -14,6 +14,7 @@ from tests.support.timing import within_limit
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.assignment import assignment_of
+from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
@@ -119,6 +120,41 @@ def test_cuts_are_where_little_is_alive() -> None:
     assert crossing[made + 2] >= 512  # behind its first reader, before its second
     nowhere = narrow_cuts(problem, segments, 8, at_dma=True)
     assert nowhere == [0, len(problem.steps)]  # such steps stand at the ends only
+
+
+def test_bandwidth_by_kind_counts_once_in_a_part() -> None:
+    """Bytes that an operator reads at four fifths of the bandwidth weigh the same in its part."""
+    problem = blocks(6)
+    steps = tuple(
+        replace(
+            step,
+            nests=(LoopNest("matmul", "MatMul", width=30, channels=8, depth=16),),
+            uses=tuple(replace(use, accessed_bytes=use.accessed_bytes // 2) for use in step.uses),
+        )
+        for step in problem.steps
+    )
+    compute = replace(problem.target.compute, bandwidth_efficiency={"matmul": 0.8})
+    problem = Problem(
+        replace(problem.program, steps=steps), replace(problem.target, compute=compute)
+    )
+    segments = segments_of(problem)
+    plan = planned("greedy", problem)
+    assert plan is not None
+    residencies = residencies_of_plan(assignment_of(plan), segments)
+    assert residencies is not None
+    part = part_of(problem, segments, residencies, (5, 17))
+    inner = {segment.buffer: segment for segment in segments_of(part.problem)}
+    compared = 0
+    for number, index in enumerate(part.segments):
+        for access in segments[index].accesses:
+            (found,) = (e for e in inner[number].accesses if e.step == access.step - 5)
+            for one, other in (
+                (found.read_bytes, access.read_bytes),
+                (found.written_bytes, access.written_bytes),
+            ):
+                assert one == pytest.approx(other, abs=2)  # whole bytes before they are divided
+            compared += 1
+    assert compared
 
 
 def test_a_part_leaves_what_crosses_its_ends_alone() -> None:
