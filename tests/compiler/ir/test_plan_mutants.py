@@ -47,7 +47,7 @@ def format_1() -> dict[str, Any]:
     document = format_2()
     document["format_version"] = 1
     for row in document["target"]["links"]:
-        del row["name"], row["max_outstanding_transfers"]
+        del row["name"], row["max_outstanding_transfers"], row["range_setup_s"]
     for key in ("tile_axes", "fuse_pairs", "bias_dtype", "scale_dtype", "padding", "weight_ratio"):
         del document["target"][key]
     for row in document["transfers"]:
