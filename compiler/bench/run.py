@@ -106,6 +106,10 @@ def run_suite(
     finished = dict(read_finished(path, _is_result))
     number = version("ullage")
     items = [Item(key_of(row, number), row, suite.memory_bytes) for row in suite.rows]
+    for item in items:  # what was lost for want of memory is tried again with another limit
+        limit = finished.get(item.key, {}).get("memory_limit_bytes", item.memory_bytes)
+        if limit != item.memory_bytes:
+            del finished[item.key]
     waiting = [item for item in items if item.key not in finished]
     interrupted, done = False, 0
     progress(f"{len(items) - len(waiting)} of {len(items)} rows are finished")
@@ -173,7 +177,8 @@ def read_finished(
                 raise ValueError("a key and a result are needed")  # noqa: TRY301 - as no JSON
         except (ValueError, KeyError) as error:
             raise UsageError(
-                f"{path}, line {number}: no finished row; remove the file, or say --fresh"
+                f"{path}, line {number}: no finished row; remove the line, so that its row runs "
+                "again, or forget all rows (--fresh)"
             ) from error
         yield key, result
 
@@ -218,7 +223,8 @@ def run_row(item: Item) -> dict[str, Any]:
             result = {"status": "late", "reason": f"ended after {late_s:g} s, without a result"}
         else:
             result = result_of(process.returncode, out, err, item.memory_bytes)
-    return result | {"process_s": time.monotonic() - begun}
+    limit = {"memory_limit_bytes": item.memory_bytes} if result["status"] == "memory" else {}
+    return {**result, **limit, "process_s": time.monotonic() - begun}
 
 
 def result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any]:

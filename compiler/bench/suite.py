@@ -7,20 +7,25 @@ docs/bench.md has the fields.
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from ullage.compiler.common.dtypes import parse_dtype
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import brief
+from ullage.compiler.common.ranges import MAX_SEED
 from ullage.compiler.common.units import parse_size, parse_time
+from ullage.compiler.driver.options import OBJECTIVES
 from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.importer.model_zoo import backend_models, find_model, named_models
 from ullage.hwmodels.catalog.registry import find_target, load_target
+from ullage.solvers.registry import find_solver
+from ullage.solvers.scheduling.orders import ORDERS
 
 # The suite that runs where none is named.
 DEFAULT_SUITE = "smoke"
@@ -36,6 +41,7 @@ MEMORY_BYTES = 8 * 2**30
 ROW_S = 600.0
 
 Value = str | int | float | bool | None
+_Read = TypeVar("_Read")
 
 
 class NeedsModelsError(UsageError):
@@ -184,6 +190,8 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
         document = tomllib.loads(data.decode())
     except ValueError as error:  # not UTF-8, or not TOML
         raise UsageError(f"{where}: not a suite: {error}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: not a suite: it is nested too deep") from error
     known = {"title": str, "memory": str, "time_limit": str, "needs": str, "grids": list}
     for key, value in document.items():
         if key not in known:
@@ -204,7 +212,9 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
         rows += _rows_of(grid, f"{where}: grid {number}", limit, models, beside)
         if len(rows) > MAX_ROWS:
             raise UsageError(f"{where}: more than {MAX_ROWS} rows; make several suites of it")
-    memory = parse_size(document["memory"]) if "memory" in document else MEMORY_BYTES
+    memory = MEMORY_BYTES
+    if "memory" in document:
+        memory = _told(f"{where}: memory", parse_size, document["memory"])
     return Suite(name, document.get("title", ""), tuple(dict.fromkeys(rows)), memory)
 
 
@@ -215,14 +225,11 @@ def _rows_of(
     found = [name for given in lists.models for name in _models(given, where, models, beside)]
     overrides, parameters, dims = (tuple(sorted(tables[name].items())) for name in _TABLES)
     _check_problems(found, where, dims=bool(dims), dtypes=any(lists.dtypes))
-    for target in filter(None, lists.targets):
-        find_target(target)
+    _check_values(lists, where)
     others = [getattr(lists, f) for f in _COLUMNS.values()]
     for model, *rest in product(found, *others):
         asked = dict(zip(_COLUMNS, rest, strict=True))
         seconds = asked.pop("time_limit")
-        if asked["fast_memory"]:
-            parse_size(asked["fast_memory"])
         yield Row(
             model=model,
             **asked,
@@ -231,6 +238,41 @@ def _rows_of(
             parameters=parameters,
             dims=dims,
         )
+
+
+def _check_values(lists: _Grid, where: str) -> None:
+    """Refuse what no row could be run with.
+
+    Raises:
+        UsageError: a solver, target, objective, order, type, size or seed is none; says which.
+    """
+    known = {"objectives": OBJECTIVES, "orders": ORDERS, "recompute": ("off", "auto")}
+    for name, values in known.items():
+        for value in filter(None, getattr(lists, name)):
+            if value not in values:
+                raise UsageError(
+                    f"{where}: {name}: there is no {value!r}; there are: {', '.join(values)}"
+                )
+    readers: dict[str, Callable[[str], object]] = {
+        "solvers": find_solver,
+        "targets": find_target,
+        "dtypes": parse_dtype,
+        "fast_memory": parse_size,
+    }
+    for name, read in readers.items():
+        for value in filter(None, getattr(lists, name)):
+            _told(f"{where}: {name}", read, value)
+    for seed in lists.seeds:
+        if not 0 <= seed <= MAX_SEED:
+            raise UsageError(f"{where}: seeds: {seed} is not from 0 to {MAX_SEED}")
+
+
+def _told(where: str, read: Callable[[str], _Read], text: str) -> _Read:
+    """What a reader makes of a text; its errors say where the text stands."""
+    try:
+        return read(text)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.details) from error
 
 
 def _check_problems(models: list[str], where: str, *, dims: bool, dtypes: bool) -> None:
@@ -271,8 +313,14 @@ def _checked(grid: object, where: str, limit: str) -> tuple[_Grid, dict[str, dic
             raise UsageError(f"{where}: unknown field {key!r}; there are: {names}")
         wanted = {"steady_state": bool, "seeds": int}.get(key, str)
         entries = value if isinstance(value, list) else [value]
-        if not entries or not all(type(entry) is wanted for entry in entries):
-            raise UsageError(f"{where}: {key} is {brief(value)}; it is a list of {wanted.__name__}")
+        if not entries:
+            raise UsageError(f"{where}: {key} is an empty list, so that the grid has no rows")
+        for entry in entries:
+            if type(entry) is not wanted:
+                raise UsageError(
+                    f"{where}: {key} has {brief(entry)} in it; its entries are of type "
+                    f"{wanted.__name__}"
+                )
         lists[key] = entries
     if "models" not in lists:
         raise UsageError(f'{where}: it names no models (models = ["*"] for all)')

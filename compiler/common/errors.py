@@ -36,6 +36,13 @@ class UsageError(UllageError):
     """An option, a target file or an argument is wrong."""
 
 
+class NoMemoryError(UllageError):
+    """A process had less memory than its work needs."""
+
+    exit_code = 70
+    kind = "memory"
+
+
 class MalformedPlanError(UsageError):
     """A plan file has an unknown, missing or wrong field."""
 

@@ -17,7 +17,14 @@ from tests.support.decode_models import Decoder, growing_decoder
 from tests.support.small_nets import chain
 from tests.support.training import training_step
 from ullage.compiler.bench import run as bench_run
-from ullage.compiler.bench.run import FINISHED_FILE, Item, run_row, run_suite
+from ullage.compiler.bench.run import (
+    FINISHED_FILE,
+    Item,
+    failed,
+    only_error,
+    run_row,
+    run_suite,
+)
 from ullage.compiler.bench.suite import Row, Suite, load_suite, settings_of
 from ullage.compiler.bench.table import summary_rows
 from ullage.compiler.common.engines import HERE, open_engine
@@ -163,6 +170,20 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: bytes) -> None:
     (tmp_path / FINISHED_FILE).write_bytes(line + b"\n")
     with pytest.raises(UsageError, match="line 1: no finished row"):
         run_suite(GRID, tmp_path, HERE)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux")
+def test_what_was_lost_for_want_of_memory_runs_again_with_more(tmp_path: Path) -> None:
+    suite = replace(GRID, rows=GRID.rows[:1], memory_bytes=96 * 2**20)
+    lost = run_suite(suite, tmp_path, HERE)
+    assert failed(lost.rows[0])
+    assert run_suite(suite, tmp_path, HERE).computed == 0
+    if lost.rows[0]["status"] == "memory":
+        error = only_error(lost)
+        assert error is not None
+        assert (error.kind, error.exit_code) == ("memory", 70)
+        again = run_suite(replace(suite, memory_bytes=8 * 2**30), tmp_path, HERE)
+        assert (again.computed, failed(again.rows[0])) == (1, False)
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Suites: products of lists, models by name, file or pattern, and what is wrong in words."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,9 +94,9 @@ def test_models_are_names_files_and_patterns(tmp_path: Path) -> None:
         ("colour = 1", "unknown field 'colour'"),
         ("memory = 5\n[[grids]]\nmodels='*'", "memory is 5, not a str"),
         ("[[grids]]\nsolvers = ['greedy']", "names no models"),
-        ("[[grids]]\nmodels = []", "a list of str"),
-        ("[[grids]]\nmodels = '*'\nseeds = ['1']", "a list of int"),
-        ("[[grids]]\nmodels = '*'\nseeds = [true]", "a list of int"),
+        ("[[grids]]\nmodels = []", "models is an empty list"),
+        ("[[grids]]\nmodels = '*'\nseeds = ['1']", "of type int"),
+        ("[[grids]]\nmodels = '*'\nseeds = [true]", "of type int"),
         ("[[grids]]\nmodels = '*'\nsolver = ['greedy']", "unknown field 'solver'"),
         ("[[grids]]\nmodels = '*'\nset = { a = 1 }", "set is a table of str"),
         ("[[grids]]\nmodels = '*'\ntargets = ['no-such-chip']", "unknown target"),
@@ -150,3 +151,24 @@ def test_problem_files_are_not_read_as_a_model(tmp_path: Path) -> None:
     for field in ("dim = { N = 2 }", "dtypes = 'int8'"):
         with pytest.raises(UsageError, match="is a problem file"):
             load_suite(written(tmp_path, plain + field))
+
+
+def test_what_no_row_could_run_with_is_refused_before_any_runs(tmp_path: Path) -> None:
+    grid = '[[grids]]\nmodels = "squeezenet"\n'
+    for line, told in {
+        'solvers = ["greedy", "nope"]': "grid 0: solvers: no solver named 'nope'",
+        'objectives = ["speed"]': "grid 0: objectives: there is no 'speed'; there are: latency",
+        'orders = ["zz"]': "grid 0: orders: there is no 'zz'",
+        'dtypes = ["int99"]': "grid 0: dtypes: ",
+        'targets = ["nowhere"]': "grid 0: targets: ",
+        'fast_memory = ["-5KiB"]': "grid 0: fast_memory: a size cannot be negative",
+        "fast_memory = [0]": "grid 0: fast_memory has 0 in it; its entries are of type str",
+        "seeds = [-1]": "grid 0: seeds: -1 is not from 0",
+        "seeds = []": "seeds is an empty list",
+    }.items():
+        with pytest.raises(UsageError, match=re.escape(told)):
+            load_suite(written(tmp_path, grid + line))
+    with pytest.raises(UsageError, match="memory: a size cannot be negative"):
+        load_suite(written(tmp_path, 'memory = "-1GiB"\n' + grid))
+    with pytest.raises(UsageError, match="nested too deep"):
+        load_suite(written(tmp_path, "a = " + "[" * 3000 + "]" * 3000))
