@@ -25,6 +25,7 @@ from ullage.compiler.ir.target import Compute, Link, Target, Tier
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solver
+from ullage.solvers.isolate import NOT_BACK
 from ullage.solvers.registry import find_solver, missing_packages
 from ullage.solvers.run import Outcome, run_solver
 
@@ -32,6 +33,8 @@ from ullage.solvers.run import Outcome, run_solver
 LIMIT_S = 1.0
 # Seconds after that deadline within which it must be back.
 LATE_S = 1.0 + 0.1 * LIMIT_S
+# Times as much that it gets where it was late, once: a busy machine is no breach.
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -60,33 +63,41 @@ def check_solver(name: str) -> tuple[CheckedCase, ...]:
     if missing:
         remedy = f"pip install 'ullage[{solver.extra}]'" if solver.extra else "install them"
         raise UsageError(f"solver {name} needs {', '.join(missing)}: {remedy}")
-    cases = [
-        _checked(solver, case, problem.minimising(objective))
-        for objective in solver.objectives
-        for case, problem in small_problems()
-        if objective != "peak" or case != IMPOSSIBLE  # `peak` asks how much memory is needed
-    ]
+    cases: list[CheckedCase] = []
+    is_late = False
+    for objective in solver.objectives:
+        for name_of_case, problem in small_problems():
+            if objective == "peak" and name_of_case == IMPOSSIBLE:
+                continue  # `peak` asks how much memory is needed
+            asked = problem.minimising(objective)
+            case, late = _checked(solver, name_of_case, asked, LIMIT_S)
+            if late and not is_late:
+                case, is_late = _checked(solver, name_of_case, asked, PATIENCE * LIMIT_S)
+            cases.append(case)
     if not any(case.answer.startswith("plan") or case.breaches for case in cases):
         breach = "it answered none of the small problems with a plan"
         cases.append(CheckedCase("all", "", (breach,)))
     return tuple(cases)
 
 
-def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
-    """Run a solver on one problem, twice, and note every breach."""
+def _checked(
+    solver: Solver, name: str, problem: Problem, limit_s: float
+) -> tuple[CheckedCase, bool]:
+    """Run a solver on one problem, twice, and note every breach, and whether it was late."""
     before = copy.deepcopy((problem.program, problem.target, problem.objective))
     breaches: list[str] = []
     answer = ""
+    late = False
     begun = time.monotonic()
     try:
-        first = run_solver(solver, problem, Budget().at_most(LIMIT_S))
-        late = time.monotonic() - begun > LIMIT_S + LATE_S
+        first = run_solver(solver, problem, Budget().at_most(limit_s))
+        late = time.monotonic() - begun > limit_s + LATE_S
         if late:
-            breaches.append(f"it took {time.monotonic() - begun:.2f} s, the limit was {LIMIT_S} s")
+            breaches.append(f"it took {time.monotonic() - begun:.2f} s, the limit was {limit_s} s")
         answer = f"plan of {objective_text(first.value, problem.objective)}"
         if name == IMPOSSIBLE:
             breaches.append("it planned what cannot be planned")
-        breaches += _unrepeatable(solver, problem, first)
+        breaches += _unrepeatable(solver, problem, first, limit_s)
     except InfeasibleError as error:
         answer = "infeasible"
         if name != IMPOSSIBLE:
@@ -95,18 +106,21 @@ def _checked(solver: Solver, name: str, problem: Problem) -> CheckedCase:
         answer = f"{error.kind}: {error.message}"
     except ContractError as error:
         breaches.append(str(error.details.get("breach", error.message)))
+        late = breaches[-1] == NOT_BACK
     except UllageError as error:
         breaches.append(f"it raised {type(error).__name__}: {error.message}")
     if (problem.program, problem.target, problem.objective) != before:
         breaches.append("it changed the problem that it was asked")
-    return CheckedCase(f"{name}, {problem.objective}", answer, tuple(breaches))
+    return CheckedCase(f"{name}, {problem.objective}", answer, tuple(breaches)), late
 
 
-def _unrepeatable(solver: Solver, problem: Problem, first: Outcome) -> Iterator[str]:
+def _unrepeatable(
+    solver: Solver, problem: Problem, first: Outcome, limit_s: float
+) -> Iterator[str]:
     """The breach when a second run with the same seed gives another plan, unless cut by time."""
     if first.solution.stop_reason != "finished":
         return
-    again = run_solver(solver, problem, Budget().at_most(LIMIT_S))
+    again = run_solver(solver, problem, Budget().at_most(limit_s))
     if again.solution.stop_reason == "finished" and (
         again.plan.residencies != first.plan.residencies
         or again.plan.transfers != first.plan.transfers

@@ -28,6 +28,8 @@ from ullage.solvers.contract import broken, check_solution, plain_solution
 from ullage.solvers.interface import Solution, Solver, solution_of
 from ullage.solvers.messages import Inbox, Message, MessageKind, packed, send, unpacked
 
+# What a solver did that did not answer in time.
+NOT_BACK = "it was not back when its time was over, and was ended"
 # Seconds after the deadline within which the solver must be back.
 GRACE_S = 0.15
 # Seconds after Ctrl-C within which it may hand over its best plan.
@@ -95,7 +97,7 @@ def _watch(
         if left_s <= 0:
             if interrupted:
                 raise KeyboardInterrupt
-            raise broken(solver, "it was not back when its time was over, and was ended")
+            raise broken(solver, NOT_BACK)
         was_there = process.is_alive()
         try:
             data = inbox.take(min(POLL_S, left_s) if was_there else 0.0)

@@ -1,6 +1,7 @@
 """JSON files from anywhere: read strictly, and errors that name the field and what it holds."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -100,6 +101,23 @@ def field_fault(error: "ValidationError") -> tuple[str, str]:
     if kind in plain or kind == "extra_forbidden":
         return name, f"field {name} {plain.get(kind, 'is unknown')}{more}"
     return name, f"field {name}: {first['msg']}, found {brief(first['input'])}{more}"
+
+
+def json_fault(error: "ValidationError", data: bytes) -> str | None:
+    """What makes a document no JSON to pydantic, where that is what it says; else None.
+
+    Python's own reader is laxer: it takes a byte order mark and lone surrogates.
+
+    Args:
+        error: of pydantic.
+        data: the document.
+    """
+    first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] != "json_invalid":
+        return None
+    if data.startswith(BOM_UTF8):
+        return "it begins with a byte order mark; save it as UTF-8 without one"
+    return str(first["msg"]).replace("Invalid JSON", "invalid JSON", 1)
 
 
 def schema_of(adapter: "TypeAdapter[Any]", title: str) -> dict[str, Any]:

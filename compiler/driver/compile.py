@@ -35,7 +35,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.problem_files import of_problem
+from ullage.compiler.driver.problem_files import is_taken_as_problem, of_problem
 from ullage.compiler.driver.recomputation.prepare import recomputing
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.schedules import (
@@ -50,7 +50,6 @@ from ullage.compiler.driver.schedules import (
     with_found_states,
     with_less_memory,
 )
-from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.frontend import Ordering, Prepared, in_order
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.graph import Graph
@@ -116,8 +115,8 @@ def prepare(model: "Path | onnx.ModelProto", options: CompileOptions) -> Prepare
     if options.slower_by is not None:
         raise UsageError("slower_by (--slower-by) is an option of compile alone: leave it out")
     limit = options.time_limit_s
-    if is_problem_file(model):
-        asked = of_problem(Path(str(model)), options)
+    if is_taken_as_problem(model):
+        asked = of_problem(model, options)
         return _prepared_problem(asked.problem, asked.options).within(limit)
     begun = time.monotonic() if options.begun is None else options.begun
     deadline = None if limit is None else begun + limit
@@ -179,8 +178,8 @@ def compile_model(
     chosen = options or CompileOptions()
     check_types(chosen)
     source = find_model(model) if isinstance(model, str) else model
-    if is_problem_file(source):
-        asked = of_problem(Path(str(source)), chosen)
+    if is_taken_as_problem(source):
+        asked = of_problem(source, chosen)
         return compile_problem(asked.problem, asked.options)
     solver_of(chosen)  # a wrong name is an error before a large model is read
     if not isinstance(source, Path) and not hasattr(source, "graph"):

@@ -20,6 +20,7 @@ from ullage.compiler.common.json_files import (
     brief,
     check_version,
     field_fault,
+    json_fault,
     json_object,
     object_at,
     published,
@@ -178,7 +179,11 @@ def load_problem(
     try:
         read: ProblemFile = _adapter().validate_json(data)
     except ValidationError as error:
+        damage = json_fault(error, data)
+        if damage is not None:
+            raise UsageError(f"{where}: not a problem file: {damage}") from error
         raise UsageError(f"{where}: not a problem: {field_fault(error)[1]}") from error
+    _check_steady(document, where)
     try:
         problem = _problem_of(read, asked)
     except UsageError as error:
@@ -187,6 +192,21 @@ def load_problem(
     if fault is not None:
         raise UsageError(f"{where}: the problem is malformed: {fault.message}")
     return StatedProblem(problem, read.record if _is_same(asked) and read.record else Record())
+
+
+def _check_steady(document: dict[str, Any], where: str) -> None:
+    """Check that a problem and its program do not contradict one another about steady state.
+
+    Raises:
+        UsageError: both say it, and not the same.
+    """
+    program = document.get("program") or {}
+    said, own = document.get("steady_state"), program.get("steady_state")
+    if None not in (said, own) and said != own:
+        raise UsageError(
+            f"{where}: field steady_state is {str(said).lower()}, and that of its program "
+            f"{str(own).lower()}: say it once"
+        )
 
 
 def _is_same(asked: Changes) -> bool:

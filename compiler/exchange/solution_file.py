@@ -13,6 +13,7 @@ from ullage.compiler.common.json_files import (
     brief,
     check_version,
     field_fault,
+    json_fault,
     json_object,
     published,
     schema_of,
@@ -143,6 +144,9 @@ def load_solution(data: bytes, problem: Problem, where: str = "solution") -> Sta
     try:
         read: SolutionFile = _adapter().validate_json(data)
     except ValidationError as error:
+        damage = json_fault(error, data)
+        if damage is not None:
+            raise UsageError(f"{where}: not a solution file: {damage}") from error
         name, fault = field_fault(error)
         raise MalformedPlanError(
             f"{where}: not a solution: {fault}",

@@ -100,7 +100,25 @@ def test_moods_delays_and_wrong_refusals_are_breaches(monkeypatch: pytest.Monkey
     monkeypatch.setattr(check, "find_solver", lambda _: ours)
     monkeypatch.setattr(check, "LIMIT_S", 0.05)
     monkeypatch.setattr(check, "LATE_S", 0.05)
-    assert any("s, the limit was 0.05 s" in text for text in breaches("late"))
+    monkeypatch.setattr(check, "PATIENCE", 1.5)
+    assert any("s, the limit was 0.075" in text for text in breaches("late"))
+
+
+def test_who_is_in_time_on_a_second_try_is_no_late_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def busy(problem: Problem, options: object, budget: Budget) -> Solution:
+        calls.append(1)
+        time.sleep(0.6 if len(calls) == 1 else 0.0)
+        return evil.honest(problem, options, budget)
+
+    ours = Solver("busy", "", busy, objectives=("latency",))
+    monkeypatch.setattr(check, "find_solver", lambda _: ours)
+    monkeypatch.setattr(check, "LIMIT_S", 0.4)
+    monkeypatch.setattr(check, "LATE_S", 0.1)
+    monkeypatch.setattr(check, "PATIENCE", 20.0)
+    assert not any("the limit was" in text for text in breaches("busy"))
+    assert len(calls) > 2
 
 
 def test_one_of_ours_that_changes_what_it_is_asked_is_told_so(

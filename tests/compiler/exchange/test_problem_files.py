@@ -134,6 +134,33 @@ def test_a_program_and_lists_contradict_one_another() -> None:
         load_problem(changed(program=program))
 
 
+def test_a_problem_and_its_program_say_the_same_of_steady_state() -> None:
+    document = json.loads(dump_problem(load_problem(text_of(LISTS)).problem))
+    assert document["program"]["steady_state"] is False
+    document["steady_state"] = True
+    with pytest.raises(UsageError, match="field steady_state is true, and that of its program"):
+        load_problem(text_of(document), "mine.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("cut.json", text_of(LISTS)[:-9], "not a problem file"),
+        ("twice.json", b'{"name": "a", ' + text_of(LISTS)[1:], "stands twice"),
+        ("bom.json", b"\xef\xbb\xbf" + text_of(LISTS), "byte order mark"),
+        ("half.json", text_of(LISTS | {"name": "\ud800"}), "not a problem file"),
+        ("other.json", changed(format="x"), "its field format is 'x'"),
+        ("noname", text_of(LISTS)[:-9], "not a problem file"),
+    ],
+)
+def test_damaged_json_is_no_onnx_file(tmp_path: Path, name: str, data: bytes, told: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UsageError, match=told) as refused:
+        compile_model(tmp_path / name, CompileOptions(solver="greedy"))
+    assert refused.value.exit_code == 2
+    assert "ONNX" not in refused.value.message
+
+
 def test_a_malformed_program_is_refused() -> None:
     document = json.loads(dump_problem(load_problem(text_of(LISTS)).problem))
     document["program"]["steps"][1]["uses"][0]["buffer"] = 99
