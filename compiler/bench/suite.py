@@ -24,7 +24,6 @@ from ullage.compiler.driver.options import OBJECTIVES
 from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.importer.model_zoo import backend_models, find_model, named_models
 from ullage.hwmodels.catalog.registry import find_target, load_target
-from ullage.solvers.registry import find_solver
 from ullage.solvers.scheduling.orders import ORDERS
 
 # The suite that runs where none is named.
@@ -244,7 +243,7 @@ def _check_values(lists: _Grid, where: str) -> None:
     """Refuse what no row could be run with.
 
     Raises:
-        UsageError: a solver, target, objective, order, type, size or seed is none; says which.
+        UsageError: a target, objective, order, type, size or seed is none; says which.
     """
     known = {"objectives": OBJECTIVES, "orders": ORDERS, "recompute": ("off", "auto")}
     for name, values in known.items():
@@ -254,7 +253,6 @@ def _check_values(lists: _Grid, where: str) -> None:
                     f"{where}: {name}: there is no {value!r}; there are: {', '.join(values)}"
                 )
     readers: dict[str, Callable[[str], object]] = {
-        "solvers": find_solver,
         "targets": find_target,
         "dtypes": parse_dtype,
         "fast_memory": parse_size,

@@ -120,14 +120,16 @@ def solution_of_pieces(
         return Solution(found, stop_reason="time limit" if budget.is_over() else "finished")
     solution = whole()
     is_long = not problem.target.dma_steps.between and len(problem.steps) > MOST_STREAMING_STEPS
-    if not problem.steady_state or is_long or budget.is_over():
+    if not problem.steady_state or is_long:
         return solution
+    if budget.is_over():
+        return replace(solution, stop_reason="time limit")
     try:
         kept = plan_of_pieces(problem, rank, budget)
     except InfeasibleError:  # the streaming plan it begins with has no room for whole operands
         return solution
     if value_of(kept) >= value_of(solution.assignment):
-        return solution
+        return replace(solution, stop_reason="time limit") if budget.is_over() else solution
     return Solution(kept, stop_reason="time limit" if budget.is_over() else "finished")
 
 

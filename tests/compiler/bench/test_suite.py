@@ -156,7 +156,6 @@ def test_problem_files_are_not_read_as_a_model(tmp_path: Path) -> None:
 def test_what_no_row_could_run_with_is_refused_before_any_runs(tmp_path: Path) -> None:
     grid = '[[grids]]\nmodels = "squeezenet"\n'
     for line, told in {
-        'solvers = ["greedy", "nope"]': "grid 0: solvers: no solver named 'nope'",
         'objectives = ["speed"]': "grid 0: objectives: there is no 'speed'; there are: latency",
         'orders = ["zz"]': "grid 0: orders: there is no 'zz'",
         'dtypes = ["int99"]': "grid 0: dtypes: ",
