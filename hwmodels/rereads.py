@@ -17,12 +17,17 @@ from math import ceil, log, sqrt
 from ullage.compiler.common.dtypes import bits_of
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.problem import Problem, computed_once
-from ullage.compiler.ir.program import Step
+from ullage.compiler.ir.program import Step, Use
 from ullage.compiler.ir.target import Rereads
 from ullage.hwmodels.compute.work import nests_of
 
 # How often a step reads a value, by its name.
 Times = Mapping[str, float]
+
+
+def times_accessed(use: Use, reads: Times) -> float:
+    """How often a step accesses the bytes of a use, where it reads its operands so often."""
+    return 1.0 if use.write else reads.get(use.value, 1.0)
 
 
 @computed_once

@@ -33,7 +33,7 @@ from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Buffer, Use
 from ullage.compiler.ir.target import Target
-from ullage.hwmodels.rereads import operand_reads
+from ullage.hwmodels.rereads import operand_reads, times_accessed
 from ullage.hwmodels.resources import resources
 
 # A residency as the lookup sees it: first byte, one past the last byte, index in the plan.
@@ -92,7 +92,7 @@ def operand_charges(plan: Assigned) -> OperandCharges:
                 size = use.accessed_bytes * (end - start) / use_bytes
                 if bursts[tier] > 1:
                     size = _in_bursts(plan, use, size, bursts[tier])
-                charged.append(size if use.write else size * reads[t].get(use.value, 1.0))
+                charged.append(size * times_accessed(use, reads[t]))
     table = np.array(rows, dtype=np.int64).reshape(-1, 6)
     return OperandCharges(
         step=table[:, 0],

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ullage.compiler.common.dtypes import parse_dtype
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import UsageError, located
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import brief
 from ullage.compiler.common.ranges import MAX_SEED
@@ -40,7 +40,6 @@ MEMORY_BYTES = 8 * 2**30
 ROW_S = 600.0
 
 Value = str | int | float | bool | None
-_Read = TypeVar("_Read")
 
 
 class NeedsModelsError(UsageError):
@@ -213,7 +212,8 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
             raise UsageError(f"{where}: more than {MAX_ROWS} rows; make several suites of it")
     memory = MEMORY_BYTES
     if "memory" in document:
-        memory = _told(f"{where}: memory", parse_size, document["memory"])
+        with located(f"{where}: memory"):
+            memory = parse_size(document["memory"])
     return Suite(name, document.get("title", ""), tuple(dict.fromkeys(rows)), memory)
 
 
@@ -259,18 +259,11 @@ def _check_values(lists: _Grid, where: str) -> None:
     }
     for name, read in readers.items():
         for value in filter(None, getattr(lists, name)):
-            _told(f"{where}: {name}", read, value)
+            with located(f"{where}: {name}"):
+                read(value)
     for seed in lists.seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"{where}: seeds: {seed} is not from 0 to {MAX_SEED}")
-
-
-def _told(where: str, read: Callable[[str], _Read], text: str) -> _Read:
-    """What a reader makes of a text; its errors say where the text stands."""
-    try:
-        return read(text)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error.message}", error.details) from error
 
 
 def _check_problems(models: list[str], where: str, *, dims: bool, dtypes: bool) -> None:

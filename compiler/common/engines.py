@@ -64,6 +64,29 @@ class Engine(Protocol):
         """
 
 
+def wall_time(monotonic_s: float) -> float:
+    """`time.time()` at a `time.monotonic()` value: clocks of two machines agree on that alone."""
+    return time.time() - (time.monotonic() - monotonic_s)
+
+
+def monotonic_time(wall_s: float) -> float:
+    """`time.monotonic()` at a `time.time()` value; undoes `wall_time` in another process."""
+    return time.monotonic() - (time.time() - wall_s)
+
+
+def share_of_turn(number: int, count: int, jobs: int, later: float = 0.0) -> float:
+    """Share of the time left for an item when it begins, where items share a time limit.
+
+    Args:
+        number: of the item, in the order in which they begin.
+        count: all items.
+        jobs: items side by side, each round of which has as much as another one.
+        later: what follows the items, as a multiple of one round.
+    """
+    rounds = -(-count // jobs)
+    return 1 / (rounds - number // jobs + later)
+
+
 def tells_nobody(_: str) -> None:
     """What an item that is run elsewhere does with progress."""
 

@@ -1,6 +1,7 @@
 """The error hierarchy: every error says what was needed, what there was, and what to do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -98,3 +99,12 @@ class OutputError(UllageError):
 
     exit_code = 74
     kind = "output"
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """Usage errors inside begin with where it was: a file, a field of one."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}", error.details) from error

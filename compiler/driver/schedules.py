@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
+from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError, located
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import AGENT, DEFAULT_SOLVER, SEARCHED, WHOLE, CompileOptions
@@ -320,10 +320,8 @@ def read_schedule(path: Path, graph: Graph) -> Schedule:
         raise UsageError(f"{path}: no JSON document: {error}") from error
     if isinstance(document, dict) and "format_version" in document:
         document = _schedule_of_plan(load_plan(data, str(path)), path, graph)
-    try:
+    with located(path):
         return Schedule.from_json(document, [operator.name for operator in graph.operators])
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", error.details) from error
 
 
 def _schedule_of_plan(plan: Plan, path: Path, graph: Graph) -> object:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import UsageError, located
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import (
     brief,
@@ -184,10 +184,8 @@ def load_problem(
             raise UsageError(f"{where}: not a problem file: {damage}") from error
         raise UsageError(f"{where}: not a problem: {field_fault(error)[1]}") from error
     _check_steady(document, where)
-    try:
+    with located(where):
         problem = _problem_of(read, asked)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error.message}", error.details) from error
     fault = next(find_malformed(Assignment(problem, (), ())), None)
     if fault is not None:
         raise UsageError(f"{where}: the problem is malformed: {fault.message}")

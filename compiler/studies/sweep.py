@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ullage.compiler.common.engines import HANDING_OVER_S, HERE, Engine, tells_nobody
+from ullage.compiler.common.engines import (
+    HANDING_OVER_S,
+    HERE,
+    Engine,
+    monotonic_time,
+    share_of_turn,
+    tells_nobody,
+    wall_time,
+)
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import format_size
 from ullage.compiler.driver.compile import prepare, solve_prepared
@@ -266,7 +274,7 @@ class _Size(NamedTuple):
         options: how to compile, without progress.
         point: the size.
         share: of the time left when it begins.
-        began: `time.time()` value when the job began: clocks of two machines agree on that alone.
+        began: when the job began (`engines.wall_time`).
     """
 
     prepared: Prepared
@@ -278,8 +286,7 @@ class _Size(NamedTuple):
 
 def _solved_size(size: _Size) -> Point:
     """What a size comes to."""
-    started = time.monotonic() - (time.time() - size.began)
-    prepared = replace(size.prepared, started=started)
+    prepared = replace(size.prepared, started=monotonic_time(size.began))
     left_s = _remaining_s(prepared, size.options)
     return _solve_at(prepared, size.options, size.point, size.share * left_s)
 
@@ -300,14 +307,14 @@ def _solve_side_by_side(
     later = 0 if request.meet_latency_s is None else REFINING_SHARE
     searched = options.schedule in SEARCHED
     in_turn = list(reversed(sizes)) if searched else list(sizes)
-    rounds = -(-len(sizes) // engine.jobs)
+    began = wall_time(prepared.started)
     items = [
         _Size(
             prepared,
             replace(options, progress=tells_nobody),
             Point(size, tier=request.tier),
-            1 / (rounds - k // engine.jobs + later),
-            time.time() - (time.monotonic() - prepared.started),
+            share_of_turn(k, len(sizes), engine.jobs, later),
+            began,
         )
         for k, size in enumerate(in_turn)
     ]

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ullage.compiler.common.engines import HANDING_OVER_S, HERE, Engine, tells_nobody
+from ullage.compiler.common.engines import (
+    HANDING_OVER_S,
+    HERE,
+    Engine,
+    monotonic_time,
+    share_of_turn,
+    tells_nobody,
+    wall_time,
+)
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError, UsageError
 from ullage.compiler.common.units import parse_count
 from ullage.compiler.driver.compile import compile_part
@@ -87,7 +95,7 @@ class _Length(NamedTuple):
         length: its length.
         options: how to compile.
         share: of the time left when it begins.
-        began: `time.time()` value when the job began: clocks of two machines agree on that alone.
+        began: when the job began (`engines.wall_time`).
     """
 
     model: Path
@@ -100,8 +108,7 @@ class _Length(NamedTuple):
 
 def _planned_length(item: _Length) -> LengthPoint:
     """What a length comes to, in a process of an engine."""
-    begun = time.monotonic() - (time.time() - item.began)
-    options = replace(item.options, begun=begun, progress=tells_nobody)
+    options = replace(item.options, begun=monotonic_time(item.began), progress=tells_nobody)
     return _at(item.model, item.name, item.length, options, item.share)
 
 
@@ -167,7 +174,7 @@ def _plan_in_turn(
     """Plan length after length, into a list; returns whether Ctrl-C ended it."""
     for number, length in enumerate(tested):
         options.progress(f"{number + 1} of {len(tested)}, {name} = {length}")
-        point = _at(model, name, length, options, 1 / (len(tested) - number))
+        point = _at(model, name, length, options, share_of_turn(number, len(tested), HERE.jobs))
         found.append(point)
         if point.compiled is not None and point.compiled.interrupted:
             return True
@@ -184,14 +191,13 @@ def _plan_side_by_side(
 ) -> None:
     """Plan lengths side by side, into a list by length, which Ctrl-C leaves with what is done."""
     begun = time.monotonic() if options.begun is None else options.begun
-    began = time.time() - (time.monotonic() - begun)
+    began = wall_time(begun)
     ends = math.inf
     if options.time_limit_s is not None:
         ends = begun + options.time_limit_s + HANDING_OVER_S
     plain = replace(options, progress=tells_nobody)
-    rounds = -(-len(tested) // engine.jobs)
     items = [
-        _Length(model, name, length, plain, 1 / (rounds - k // engine.jobs), began)
+        _Length(model, name, length, plain, share_of_turn(k, len(tested), engine.jobs), began)
         for k, length in enumerate(tested)
     ]
     try:

@@ -16,7 +16,7 @@ from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import bandwidth_reached, compute_seconds
-from ullage.hwmodels.rereads import operand_reads
+from ullage.hwmodels.rereads import operand_reads, times_accessed
 from ullage.hwmodels.resources import resources
 from ullage.solvers.state.segments import Segment
 
@@ -174,8 +174,8 @@ class TierNetwork:
         slowest = min(fast.read_bytes_per_s, fast.write_bytes_per_s)
         reads = operand_reads(self.problem)
         accessed = [
-            sum(u.accessed_bytes * (1 if u.write else r.get(u.value, 1)) for u in s.uses)
-            for s, r in zip(self.problem.steps, reads, strict=True)
+            sum(use.accessed_bytes * times_accessed(use, often) for use in step.uses)
+            for step, often in zip(self.problem.steps, reads, strict=True)
         ]
         binds = np.ones((self.resources, self.steps), dtype=bool)
         if share < 1:

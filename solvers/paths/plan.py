@@ -1,7 +1,8 @@
 """Slices with paths as a plan: addresses in every tier, residencies and transfers."""
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -193,45 +194,22 @@ def _in_rows(
     """Holes by the left-edge rule; a slice without a hole for all of it is cut between rows.
 
     One pass, as addresses are asked for many times (`packing.rows` tries many orders).
-
-    step     0        k            b        T
-    slice A  |========|            |========|     loop-carried: the same place at 0 and at T
-    slice B           |============|              may lie there until A is back in step b
     """
     target, listed = network.target, network.problem.buffers
     unit = ledger.units[tier]
-    room = (network.room[tier] // unit).astype(np.int64)
-    page_map = PageMap(int(room.max()), network.steps + 1)
     sizes = [slices[row[0]].end_byte - slices[row[0]].start_byte for row in table.tolist()]
-    order = np.lexsort((-np.array(sizes), -table[:, END], table[:, START]))
-    back = _steps_back(network, table, returning)
-    places: list[list[PlacedRange]] = [[] for _ in range(len(table))]
-    kept: dict[int, list[PlacedRange]] = {}
-    failed: list[Unplaced] = []
-    for at in order.tolist():
+
+    def find(at: int, _limit: int, open_runs: Ints) -> _Place | Unplaced:
         index, start, _, end, _ = table[at].tolist()
-        item = slices[index]
-        if start and back.get(index) == start:
-            placed = kept.get(index)
-            if placed is None:  # its place at the beginning was not found either
-                continue
-            page_map.reserve(_pages_of(placed, unit), page_map.never)
-        else:
-            grain = target.slice_granularity_bytes or listed[buffers[index]].row_bytes
-            open_runs = page_map.open(lowest_room(room, table[at], back), start, end)
-            span = item.start_byte, item.end_byte
-            placed = in_holes(span, grain, unit, open_runs)
-            if placed is None:
-                failed.append(Unplaced(index, tier, start, end, -(-sizes[at] // unit) * unit))
-                continue
-        if start == 0 and index in back:
-            kept[index] = placed
-            page_map.reserve(_pages_of(placed, unit), back[index])
-        page_map.take(_pages_of(placed, unit), start, end)
-        places[at] = placed
-    if failed:
-        raise NoAddress(failed)
-    return places
+        grain = target.slice_granularity_bytes or listed[buffers[index]].row_bytes
+        span = slices[index].start_byte, slices[index].end_byte
+        placed = in_holes(span, grain, unit, open_runs)
+        if placed is None:
+            return Unplaced(index, tier, start, end, -(-sizes[at] // unit) * unit)
+        return _Place(_pages_of(placed, unit), placed)
+
+    order = np.lexsort((-np.array(sizes), -table[:, END], table[:, START]))
+    return _by_left_edge(network, ledger, tier, table, returning, order, find)
 
 
 def in_holes(
@@ -276,15 +254,6 @@ def _pages_of(places: Sequence[PlacedRange], unit: int) -> Ints:
     return np.array(sorted(pages), dtype=np.int64)
 
 
-def _steps_back(network: TierNetwork, table: Ints, returning: Container[int]) -> dict[int, int]:
-    """Slice that returns to the place where it began -> the step in which it does."""
-    return {
-        index: start
-        for index, start, _, end, _ in table.tolist()
-        if end == network.steps and start and index in returning
-    }
-
-
 def lowest_room(room: Ints, residency: Ints, back: Mapping[int, int]) -> int:
     """The least room beside workspaces while a residency lasts, here and where it comes back.
 
@@ -308,49 +277,105 @@ def _in_pages(
     table: Ints,
     returning: Container[int],
 ) -> list[list[PlacedRange]]:
-    """Pages by the left-edge rule; what is loop-carried returns to the pages that it left.
-
-        step     0        k            b        T
-        slice A  |========|            |========|     loop-carried: the same pages at 0 and at T
-        slice B           |============|              may use A's pages until A is back in step b
+    """Pages by the left-edge rule.
 
     A page lies below the workspace of every step. Where that varies, pages high up are taken first,
     as the lower ones suit more residencies.
     """
     unit = ledger.units[tier]
-    pages = (network.room[tier] // unit).astype(np.int64)
-    page_map = PageMap(int(pages.max()), network.steps + 1)
-    order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
-    back = _steps_back(network, table, returning)
-    taken: list[Ints] = [np.zeros((0, 2), dtype=np.int64)] * len(table)
-    kept: dict[int, Ints] = {}
-    failed: list[Unplaced] = []
-    for at in order.tolist():
+    room = _room_in_pages(network, ledger, tier)
+
+    def find(at: int, limit: int, open_runs: Ints) -> _Place | Unplaced:
         index, start, _, end, _ = table[at].tolist()
         item = slices[index]
         count = ledger.needs(tier, item.start_byte, item.end_byte) // unit
+        found = int((open_runs[:, 1] - open_runs[:, 0]).sum())
+        if found < count:
+            return Unplaced(index, tier, start, end, (count - found) * unit)
+        pages = picked(open_runs, count, downwards=bool((room != limit).any()))
+        return _Place(pages, _ranges(item, unit, pages))
+
+    order = np.lexsort((table[:, 0], -table[:, END], table[:, START]))
+    return _by_left_edge(network, ledger, tier, table, returning, order, find)
+
+
+class _Place(NamedTuple):
+    """Where a slice lies.
+
+    Attributes:
+        pages: (k, 2) first page and one past the last of each run, ascending.
+        ranges: its bytes there, with addresses.
+    """
+
+    pages: Ints
+    ranges: list[PlacedRange]
+
+
+def _by_left_edge(
+    network: TierNetwork,
+    ledger: Ledger,
+    tier: int,
+    table: Ints,
+    returning: Container[int],
+    order: Ints,
+    find: Callable[[int, int, Ints], _Place | Unplaced],
+) -> list[list[PlacedRange]]:
+    """Residencies one after the other; what is loop-carried returns to the place that it left.
+
+        step     0        k            b        T
+        slice A  |========|            |========|     loop-carried: the same place at 0 and at T
+        slice B           |============|              may lie there until A is back in step b
+
+    Args:
+        network: the network.
+        ledger: has the pages.
+        tier: of the residencies.
+        table: (n, 5) rows of residencies.
+        returning: slices that begin an inference where they ended the one before.
+        order: rows in the order of their first steps.
+        find: the place of a row in the runs that are open to it, (k, 3) as of `PageMap.open`, below
+            the room beside workspaces, in pages; or what finds none.
+
+    Raises:
+        NoAddress: some find none.
+    """
+    room = _room_in_pages(network, ledger, tier)
+    page_map = PageMap(int(room.max()), network.steps + 1)
+    back = {  # slice that returns -> its step
+        index: start
+        for index, start, _, end, _ in table.tolist()
+        if end == network.steps and start and index in returning
+    }
+    places: list[list[PlacedRange]] = [[] for _ in range(len(table))]
+    kept: dict[int, _Place] = {}
+    failed: list[Unplaced] = []
+    for at in order.tolist():
+        index, start, _, end, _ = table[at].tolist()
         if start and back.get(index) == start:
-            ranges = kept[index]
-            page_map.reserve(ranges, page_map.never)
-        else:
-            limit = lowest_room(pages, table[at], back)
-            open_runs = page_map.open(limit, start, end)
-            found = int((open_runs[:, 1] - open_runs[:, 0]).sum())
-            if found < count:
-                failed.append(Unplaced(index, tier, start, end, (count - found) * unit))
+            if index not in kept:  # its place at the beginning was not found either
                 continue
-            ranges = picked(open_runs, count, downwards=bool((pages != limit).any()))
+            place = kept[index]
+            page_map.reserve(place.pages, page_map.never)
+        else:
+            limit = lowest_room(room, table[at], back)
+            found = find(at, limit, page_map.open(limit, start, end))
+            if isinstance(found, Unplaced):
+                failed.append(found)
+                continue
+            place = found
         if start == 0 and index in back:
-            kept[index] = ranges
-            page_map.reserve(ranges, back[index])
-        page_map.take(ranges, start, end)
-        taken[at] = ranges
+            kept[index] = place
+            page_map.reserve(place.pages, back[index])
+        page_map.take(place.pages, start, end)
+        places[at] = place.ranges
     if failed:
         raise NoAddress(failed)
-    return [
-        _ranges(slices[row[0]], unit, ranges)
-        for row, ranges in zip(table.tolist(), taken, strict=True)
-    ]
+    return places
+
+
+def _room_in_pages(network: TierNetwork, ledger: Ledger, tier: int) -> Ints:
+    """(T,) whole pages of a tier beside workspaces."""
+    return np.asarray(network.room[tier] // ledger.units[tier], dtype=np.int64)
 
 
 def _ranges(item: Slice, unit: int, pages: Ints) -> list[PlacedRange]:

@@ -26,7 +26,7 @@ from ullage.compiler.ir.graph import BufferKind
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Use
 from ullage.hwmodels.cost import bandwidth_reached
-from ullage.hwmodels.rereads import Times, operand_reads
+from ullage.hwmodels.rereads import Times, operand_reads, times_accessed
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +201,7 @@ def _accesses(
         covered = min(high, use.end_byte) - max(low, use.start_byte)
         moved = use.accessed_bytes * covered / (use.end_byte - use.start_byte)
         moved /= float(reached[step])
-        if not use.write:
-            moved *= reads[step].get(use.value, 1.0)
+        moved *= times_accessed(use, reads[step])
         # A part is written into the rest, which must be there; only the part is moved.
         into_rest = (
             use.write and covered < high - low and (given or any(t < step for t in accesses))

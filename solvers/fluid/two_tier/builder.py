@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import bandwidth_reached, compute_seconds
-from ullage.hwmodels.rereads import operand_reads
+from ullage.hwmodels.rereads import operand_reads, times_accessed
 from ullage.hwmodels.resources import resources
 from ullage.solvers.fluid.two_tier.pauses import Pauses, waits_at_one_port
 from ullage.solvers.fluid.two_tier.pending import Moves, Spans
@@ -370,7 +370,7 @@ def _port_can_bind(problem: Problem, compute_s: Floats) -> NDArray[np.bool_]:
     reads = operand_reads(problem)
     for t, step in enumerate(problem.steps):
         for use in step.uses:
-            often = 1.0 if use.write else reads[t].get(use.value, 1.0)
+            often = times_accessed(use, reads[t])
             read, written = (0, use.accessed_bytes) if use.write else (use.accessed_bytes, 0)
             busy[t] += often * port_seconds(fastest, read, written) / float(reached[t])
     return busy > compute_s * max(0.0, 1.0 - share) if share < 1 else np.ones(len(busy), dtype=bool)
