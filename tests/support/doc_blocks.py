@@ -26,7 +26,7 @@ LANGUAGES = ("console", "text", "python", "cpp", "yaml", "toml", "json")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"# needs (?:the extra )?(\w+)")
 _INLINE = re.compile(r"`(ullage [a-z][^`]*)`")
-_FIGURE = re.compile(r"\d[\d,.]*(e[+-]?\d+)?")
+_FIGURE = re.compile(r"\d[\d,.]*(e[+-]?\d+)?( ([KMGT]iB|B|[num]?s)\b)?")
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,6 @@ def inline_commands() -> list[tuple[str, str]]:
 
 
 def masked(lines: list[str]) -> list[str]:
-    """Lines without figures, widths and the bars of charts, which depend on the machine."""
+    """Lines without figures, their units, widths and bars, which depend on the machine."""
     plain = (" ".join(_FIGURE.sub("#", line.split("│")[0]).split()) for line in lines)
     return [line for line in plain if line]
