@@ -245,7 +245,7 @@ def _run_recompute() -> None:
 
     one, number = np.ones(1), ((0,),)
     result = Result("a", 1, 0, (0,), is_output=True)
-    facts = RecomputeFacts(_tiny_graph(), (0,), (result,), ((),), number)
+    facts = RecomputeFacts(_tiny_graph(), (0,), (result,), ((),), number, (-1,))
     surrogate = RecomputeSurrogate(facts, 1, one, one, 1.0, 1.0, one, one, number)
     surrogate.value(np.zeros(1, dtype=np.uint8))
 

@@ -18,6 +18,7 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
     write_s: list[float] = []
     written: list[bool] = []
     kept: list[bool] = []
+    overwrites: dict[int, int] = {}
     current = [-1] * len(results)
     given = [-1] * len(of.given_bytes)
 
@@ -41,7 +42,11 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
         for result in writes[operator]:
             size = float(max(1, results[result].size_bytes))
             times = size * of.read_s, size * of.write_s
-            current[result] = item(size, *times, is_written=True)
+            other = facts.overwritten[result]
+            new = item(size, *times, is_written=True)
+            if other >= 0:
+                overwrites[new] = current[other]
+            current[result] = new
             users[current[result]].append(place)
     for index, one in enumerate(results):
         kept[current[index]] = one.is_output
@@ -56,6 +61,9 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
             saved += write_s[number]
         for at, (before, now) in enumerate(pairwise(places)):
             begin = before if written[number] and at == 0 else before + 1
+            other = overwrites.get(number, -1)
+            if other >= 0 and not kept[other] and users[other][-1] == before and at == 0:
+                begin = before + 1
             worth = saved / sizes[number] / (now + 1 - begin)
             gaps.append((worth, number, begin, now + 1))
     least = [1.0] * len(users)

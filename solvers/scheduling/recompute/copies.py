@@ -85,6 +85,7 @@ class RecomputeFacts:
         reads: for each operator the results that it reads, by index; none for one that only
             arranges bytes.
         writes: for each operator those that it writes.
+        overwritten: for each result the one whose bytes it may take over, -1 for none.
     """
 
     graph: Graph
@@ -92,6 +93,7 @@ class RecomputeFacts:
     results: tuple[Result, ...]
     reads: tuple[tuple[int, ...], ...]
     writes: tuple[tuple[int, ...], ...]
+    overwritten: tuple[int, ...]
 
     @cached_property
     def again(self) -> tuple[bool, ...]:
@@ -121,12 +123,12 @@ def may_run_again(graph: Graph, operator: int) -> bool:
 
 
 def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -> RecomputeFacts:
-    """What operators read and write, where every result has bytes of its own.
+    """What operators read and write, every result apart from others, and which may overwrite which.
 
     Args:
         graph: the graph.
         order: operator indices in the order in which they run.
-        aliases: what may share bytes; results that overwrite operands are left out.
+        aliases: what may share bytes.
     """
     apart = AliasOptions(aliases.views, False, aliases.parts, aliases.alignment_bytes)
     lowered = resolve(graph, Schedule.whole(order), apart)
@@ -155,7 +157,16 @@ def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -
         Result(name, graph.values[name].size_bytes, producer, tuple(places), name in kept)
         for name, producer, places in made
     )
-    return RecomputeFacts(graph, tuple(order), results, tuple(reads), tuple(writes))
+    overwritten = [-1] * len(results)
+    if aliases.in_place:
+        for operator in graph.operators:
+            for sharing in operator.sharings:
+                pair = number.get(sharing.output), number.get(sharing.input)
+                if sharing.kind == "in_place" and pair[0] is not None and pair[1] is not None:
+                    overwritten[pair[0]] = pair[1]
+    return RecomputeFacts(
+        graph, tuple(order), results, tuple(reads), tuple(writes), tuple(overwritten)
+    )
 
 
 def schedule_of(facts: RecomputeFacts, dropped: Collection[GapOf]) -> Schedule:

@@ -14,11 +14,12 @@ from ullage.solvers.scheduling.recompute.copies import DROPPED, KEPT
 Flags = NDArray[np.uint8]
 
 
-# (order, read_first, read_of, write_first, write_of, producer, gap_first, is_output): operators as
-# they run once; (N + 1,) where the results that an operator reads begin in the next array, and the
-# same of those that it writes; (R,) the operator that writes each result; (R + 1,) where its gaps
-# begin among all; (R,) 1 for a result that must be there at the end.
-Listed = tuple[Ints, Ints, Ints, Ints, Ints, Ints, Ints, Flags]
+# (order, read_first, read_of, write_first, write_of, producer, gap_first, is_output, overwritten):
+# operators as they run once; (N + 1,) where the results that an operator reads begin in the next
+# array, and the same of those that it writes; (R,) the operator that writes each result; (R + 1,)
+# where its gaps begin among all; (R,) 1 for a result that must be there at the end; (R,) the result
+# whose bytes each may take over where that is not read again, -1 for none.
+Listed = tuple[Ints, Ints, Ints, Ints, Ints, Ints, Ints, Flags, Ints]
 # (first, of, bytes, read_s): (N + 1,) where the given data that an operator reads begins in the
 # next array; size of each, and seconds of reading it.
 Given = tuple[Ints, Ints, Floats, Floats]
@@ -37,7 +38,7 @@ def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
         gone: for each gap KEPT, DROPPED or STAYS.
         sequence: room for the answer.
     """
-    order, read_first, read_of, write_first, write_of, producer, gap_first, _ = listed
+    order, read_first, read_of, write_first, write_of, producer, gap_first, _, _ = listed
     results = len(producer)
     first_time = np.zeros(len(sequence), dtype=np.uint8)
     missing = np.zeros(results, dtype=np.uint8)
@@ -102,7 +103,7 @@ def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
 
 def _needed_of(listed: Listed, sequence: Ints, length: int, first_time: Flags) -> int:
     """Leave out repetitions of which nothing is read before it is made again; how many are left."""
-    _, read_first, read_of, write_first, write_of, _, _, is_output = listed
+    _, read_first, read_of, write_first, write_of, _, _, is_output, _ = listed
     wanted = is_output.copy()
     kept = length
     for at in range(length - 1, -1, -1):
@@ -136,7 +137,7 @@ def _seconds_of(
         gone: for each gap KEPT, DROPPED or STAYS.
         most_times: executions at most, in multiples of those of a schedule without repetitions.
     """
-    order, read_first, read_of, write_first, write_of, producer, _, is_output = listed
+    order, read_first, read_of, write_first, write_of, producer, _, is_output, over = listed
     given_first, given_of, given_bytes, given_read_s = given_data
     result_bytes, compute_s, scratch_bytes = figures
     read_s_per_byte, write_s_per_byte, capacity_bytes, exposed = rates
@@ -155,6 +156,7 @@ def _seconds_of(
     write_s = np.zeros(accesses)
     written = np.zeros(accesses, dtype=np.uint8)
     kept = np.zeros(accesses, dtype=np.uint8)
+    taken_over = np.full(accesses, -1)
     current = np.full(len(producer), -1)
     given = np.full(len(given_bytes), -1)
     count, items = 0, 0
@@ -177,6 +179,8 @@ def _seconds_of(
             count += 1
         for at in range(write_first[operator], write_first[operator + 1]):
             result = write_of[at]
+            if over[result] >= 0:
+                taken_over[items] = current[over[result]]
             current[result] = items
             size[items] = max(1.0, result_bytes[result])
             read_s[items] = size[items] * read_s_per_byte
@@ -190,7 +194,7 @@ def _seconds_of(
     written, kept = written[:items], kept[:items]
     begins, placed = _by_item(item_of, place_of, items)
     gap_item, gap_begin, gap_end, worth = _gaps(
-        begins, placed, written, kept, size, read_s, write_s
+        begins, placed, written, kept, size, read_s, write_s, taken_over
     )
     by_worth = np.argsort(worth, kind="mergesort")
     least, stored = np.ones(items), np.zeros(steps)
@@ -257,11 +261,13 @@ def _gaps_of(
     size: Floats,
     read_s: Floats,
     write_s: Floats,
+    taken_over: Ints,
 ) -> tuple[Ints, Ints, Ints, Floats]:
     """The gaps between accesses of an item: item, begin, end, and minus what closing it is worth.
 
     A result is there as it is written; of one that only one access reads, closing the gap saves the
-    store as well.
+    store as well. One that overwrites an item whose last access that is takes no room of its own at
+    that step.
     """
     items = len(written)
     count = len(placed) - items
@@ -274,6 +280,9 @@ def _gaps_of(
             saved_s += write_s[item]
         for at in range(begins[item] + 1, begins[item + 1]):
             is_made = written[item] == 1 and at == begins[item] + 1
+            other = taken_over[item]
+            if is_made and other >= 0 and not kept[other]:
+                is_made = placed[begins[other + 1] - 1] != placed[at - 1]
             gap_item[gap] = item
             gap_begin[gap] = placed[at - 1] + (0 if is_made else 1)
             gap_end[gap] = placed[at] + 1

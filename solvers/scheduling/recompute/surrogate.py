@@ -78,6 +78,7 @@ class RecomputeSurrogate:
             np.array([result.producer for result in facts.results], dtype=np.int64),
             self.first_gap,
             np.array([result.is_output for result in facts.results], dtype=np.uint8),
+            np.array(facts.overwritten, dtype=np.int64),
         )
         given = *_listed(self.given_reads), self.given_bytes, self.given_read_s
         sizes = np.array([result.size_bytes for result in facts.results], dtype=np.float64)

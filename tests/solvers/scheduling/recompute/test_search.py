@@ -133,7 +133,7 @@ def test_a_schedule_that_is_not_legal_is_not_the_answer(monkeypatch: pytest.Monk
 def test_the_search_finds_the_best_of_all_sets_of_a_small_step() -> None:
     """Every set of gaps of a step of two layers, valued by the same surrogate."""
     graph = imported(training_step(2))
-    task = replace(task_of(chip_for(3)), graph=graph, order=model_order(graph))
+    task = replace(task_of(chip_for(4)), graph=graph, order=model_order(graph))
     facts = recompute_facts(graph, task.order, task.aliases)
     problem = task.problem_of(Schedule.whole(task.order))
     surrogate = surrogate_of(facts, problem)
@@ -148,7 +148,7 @@ def test_the_search_finds_the_best_of_all_sets_of_a_small_step() -> None:
         best = min(best, surrogate.value(surrogate.flags_of(dropped)))
     sets = module._GapSearch(facts, problem, task, Budget()).run()
     assert surrogate.value(surrogate.flags_of(sets[-1])) <= best * (1 + 1e-6)
-    assert best < surrogate.value(surrogate.flags_of(sets[0])) * 0.95
+    assert best < surrogate.value(surrogate.flags_of(sets[0])) * 0.97
 
 
 def _operands(facts: RecomputeFacts, result: int) -> set[int]:
