@@ -1,0 +1,1 @@
+"""Published integer programs for recomputation, as baselines: Checkmate's and POET's."""
