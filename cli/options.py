@@ -87,7 +87,8 @@ Update = Annotated[
     typer.Option(
         "--update",
         metavar="last:N|FILE",
-        help="Parameters that a training step updates: the last N, or those named in a file.",
+        help="Parameters that a training step updates: the last N, or those named in a file, some "
+        "with a ratio of output channels (name:1/8).",
     ),
 ]
 Batch = Annotated[

@@ -1,7 +1,7 @@
 """From an ONNX model to a `Graph`: the last stage of the import."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -24,8 +24,9 @@ from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.padding import encoded, padded
 from ullage.compiler.importer.reach.groups import with_reach
 from ullage.compiler.importer.scope import Scope
-from ullage.compiler.importer.states.pairs import with_states
-from ullage.compiler.importer.states.update import Updates, kept_outputs, with_updates
+from ullage.compiler.importer.states.pairs import AUTO, with_states
+from ullage.compiler.importer.states.shares import ShapeOf, Share, cut_updates, has_shares
+from ullage.compiler.importer.states.update import Updates, kept_outputs, shares_of, with_updates
 from ullage.compiler.importer.symbols import bind_symbols, check_sizes, fixed_batches
 from ullage.compiler.ir.graph import Fallback, Graph, Kind, LoopNest, Operator, Sharing, Value
 from ullage.compiler.ir.target import NO_PADDING, Padding, Target
@@ -122,6 +123,11 @@ def _joint_graph(path: Path, options: ImportOptions, name: str) -> Graph:
             "out"
         )
     graph = import_joint(path, dtype=options.dtype, name=name)
+    if has_shares(options.updates):
+        raise UsageError(
+            f"{path}: --update with ratios rewrites a model, and a joint graph in fx form has no "
+            "attributes of operators: give its ONNX model, or names without ratios"
+        )
     if options.updates is not None:  # gradients that are one of several results go as well
         outputs, note = kept_outputs(graph, options.updates)
         graph = import_joint(path, dtype=options.dtype, name=name, outputs=outputs)
@@ -177,6 +183,13 @@ def import_detailed(
     symbols = bind_symbols(inputs, chosen.dims, chosen.batch, where)
     scope = infer_model(proto, symbols, where, chosen.deadline)
     prune_branches(proto.graph, scope)
+    new_of: dict[str, str] | None = None
+    if isinstance(chosen.updates, tuple) and has_shares(chosen.updates):
+        whole = import_detailed(model, replace(chosen, updates=None, states=()), name).graph
+        new_of, shares = shares_of(whole, chosen.updates)
+        cut_updates(proto, _shapes_of(scope), new_of, shares)
+        scope = infer_model(proto, symbols, where, chosen.deadline)
+        chosen = _with_shared_states(chosen, new_of, shares)
     scope.work.check(where)
     fixed = fixed_batches(inputs) if chosen.batch is not None else set()
     if chosen.batch is not None and fixed and chosen.batch not in fixed:
@@ -214,9 +227,37 @@ def import_detailed(
         graph = encoded(graph, biases, chosen.weight_ratio)
     if chosen.scale_dtype is not None:
         graph = _with_scales(graph, biases, chosen.scale_dtype)
-    graph = with_updates(graph, chosen.updates)
+    graph = with_updates(graph, chosen.updates, new_of)
     check_work(graph, where)
     return Imported(with_states(graph, chosen.states), proto, scope)
+
+
+def _shapes_of(scope: Scope) -> ShapeOf:
+    """Shapes of tensors, where they do not depend on data."""
+
+    def shape_of(name: str) -> tuple[int, ...] | None:
+        known = scope.types.get(name)
+        is_exact = known is not None and all(map(known.is_exact, range(len(known.shape))))
+        return known.shape if known is not None and is_exact else None
+
+    return shape_of
+
+
+def _with_shared_states(
+    options: ImportOptions, new_of: Mapping[str, str], shares: Sequence[Share]
+) -> ImportOptions:
+    """The options; what `--state auto` finds of whole new values is said of those cut to shares.
+
+    Args:
+        options: how to read the model.
+        new_of: for each parameter its new value.
+        shares: of parameters that are updated.
+    """
+    if AUTO not in options.states:
+        return options
+    named = {text.split("=")[0] for text in options.states}
+    pairs = [f"{s.name}={new_of[s.name]}" for s in shares if s.name not in named]
+    return replace(options, states=(*options.states, *pairs))
 
 
 def _biases(graph: onnx.GraphProto, scope: Scope, options: ImportOptions) -> dict[str, str]:

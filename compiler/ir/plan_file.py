@@ -86,7 +86,7 @@ class ModelFields(TypedDict, total=False):
         alias: values may share bytes.
         steady_state: inferences follow one another for ever.
         updates: of a training step, how many parameters get new values, counted from the last that
-            is read, or their names; absent where all do.
+            is read, or their names, some with a ratio (`name:1/8`); absent where all do.
         state: [input, output] of each tensor that lives from one inference to the next; absent
             where there is none.
         schedule: the parts in which the operators run; absent where each runs whole.

@@ -5,6 +5,8 @@ needs: their gradients, and the part of the backward pass that serves these alon
 
     --update last:2     w0  w1  w2  w3      the two parameters that the forward pass reads last
                                 new new     the backward pass ends at w2
+
+A list may give names with ratios, of output channels (`shares`).
 """
 
 import json
@@ -16,9 +18,10 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.units import counted
 from ullage.compiler.importer.states.found import find_pairs
+from ullage.compiler.importer.states.shares import Share, share_of, split_shares
 from ullage.compiler.ir.graph import Graph
 
-# How many parameters, counted from the last that is read, or their names.
+# How many parameters, counted from the last that is read, or their names, some with ratios.
 Updates = int | tuple[str, ...]
 LAST = "last:"
 # Digits of that number, at most.
@@ -31,7 +34,7 @@ def parse_updates(text: str) -> Updates:
     """What `--update` asks for: `last:N`, or the names in a file, one a line or as a JSON list.
 
     Raises:
-        UsageError: the text is neither, or the file holds no names.
+        UsageError: the text is neither, the file holds no names, or a ratio is 0 or above 1.
     """
     if text.startswith(LAST):
         count = text.removeprefix(LAST)
@@ -58,15 +61,36 @@ def parse_updates(text: str) -> Updates:
     names = tuple(dict.fromkeys(name.strip() for name in listed if name.strip()))
     if not names:
         raise UsageError(f"{path}: names no parameter")
+    for entry in names:
+        share_of(entry)
     return names
 
 
-def with_updates(graph: Graph, updates: Updates | None) -> Graph:
+def shares_of(graph: Graph, updates: tuple[str, ...]) -> tuple[dict[str, str], list[Share]]:
+    """For each parameter of a step the output that is its new value, and the shares that are named.
+
+    Args:
+        graph: a training step.
+        updates: names, some with ratios.
+
+    Raises:
+        UsageError: no output is the new value of an input, or a name is none of theirs.
+    """
+    new_of = _new_values(graph)
+    split = split_shares(updates, new_of)
+    _chosen(graph, new_of, tuple(name for name, _ in split))
+    return new_of, [share for _, share in split if share is not None]
+
+
+def with_updates(
+    graph: Graph, updates: Updates | None, new_of: Mapping[str, str] | None = None
+) -> Graph:
     """The graph in which only some parameters get new values; the same where `updates` is None.
 
     Args:
         graph: a training step: parameters are inputs, their new values outputs.
         updates: which parameters.
+        new_of: for each parameter the output that is its new value; None: what data flow shows.
 
     Raises:
         UsageError: no output is the new value of an input, a name is none of theirs, or there are
@@ -74,33 +98,55 @@ def with_updates(graph: Graph, updates: Updates | None) -> Graph:
     """
     if updates is None:
         return graph
-    outputs, note = kept_outputs(graph, updates)
+    outputs, note = kept_outputs(graph, updates, new_of)
     left = pruned(graph, outputs)
     return replace(left, notes=(*left.notes, note))
 
 
-def kept_outputs(graph: Graph, updates: Updates) -> tuple[tuple[str, ...], str]:
+def kept_outputs(
+    graph: Graph, updates: Updates, new_of: Mapping[str, str] | None = None
+) -> tuple[tuple[str, ...], str]:
     """The outputs that remain, and a note of the parameters that get new values.
 
     What remains is the new values of these, and what is no new value.
 
+    Args:
+        graph: a training step.
+        updates: which parameters.
+        new_of: for each parameter the output that is its new value; None: what data flow shows.
+
     Raises:
         UsageError: no output is the new value of an input, a name is none of theirs, or there are
             fewer than the number.
+    """
+    new_of = _new_values(graph) if new_of is None else new_of
+    ratios: dict[str, str] = {}
+    if isinstance(updates, tuple):
+        split = split_shares(updates, new_of)
+        ratios = {share.name: f" ({share.ratio})" for _, share in split if share is not None}
+        updates = tuple(name for name, _ in split)
+    chosen = _chosen(graph, new_of, updates)
+    left_out = {new for parameter, new in new_of.items() if parameter not in chosen}
+    outputs = tuple(name for name in graph.outputs if name not in left_out)
+    names = ", ".join(name + ratios.get(name, "") for name in list(chosen)[:SHOWN])
+    more = f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
+    counts = f"{len(chosen)} of {counted(len(new_of), 'parameter')}"
+    note = f"--update: {counts} {'gets' if len(chosen) == 1 else 'get'} new values: {names}{more}"
+    return outputs, note
+
+
+def _new_values(graph: Graph) -> dict[str, str]:
+    """For each parameter the output that is its new value, as data flow shows.
+
+    Raises:
+        UsageError: there is none.
     """
     new_of = dict(find_pairs(graph))
     if not new_of:
         raise UsageError(
             f"--update: no output of {graph.name} is the new value of an input, element by element"
         )
-    chosen = _chosen(graph, new_of, updates)
-    left_out = {new for parameter, new in new_of.items() if parameter not in chosen}
-    outputs = tuple(name for name in graph.outputs if name not in left_out)
-    names = ", ".join(list(chosen)[:SHOWN])
-    more = f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
-    counts = f"{len(chosen)} of {counted(len(new_of), 'parameter')}"
-    note = f"--update: {counts} {'gets' if len(chosen) == 1 else 'get'} new values: {names}{more}"
-    return outputs, note
+    return new_of
 
 
 def _chosen(graph: Graph, new_of: Mapping[str, str], updates: Updates) -> Collection[str]:
