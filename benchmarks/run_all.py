@@ -73,6 +73,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
         ["cascades_peak_unpadded_limited"],
     ),
     "chains": (["chains.py"], ["chains"]),
+    "streaming": (["streaming.py"], ["streaming"]),
     "lp_time": (["lp_time.py"], ["lp_time"]),
     "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),
     "scaling": (["scaling.py"], ["scaling"]),

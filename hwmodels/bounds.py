@@ -1,6 +1,6 @@
 """Lower bounds that need no solver: they hold for every legal plan in every order of the steps."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from ullage.hwmodels.cost import (
     unknown_objective,
 )
 from ullage.hwmodels.crossings import crossing_bytes, crossing_seconds, way_energy_j
+from ullage.hwmodels.refills import covered_bytes, transfers_seconds
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import compulsory, compulsory_resident
 
@@ -61,7 +62,8 @@ def order_free_bound(problem: Problem) -> Bound:
     latency: `compute` (compute and overhead, and what operands add at least), `operands` (the same,
         where reading and writing its operands takes an operator longer than its computation,
         wherever they lie), `refill` (in steady state: overhead, and bringing the weights that have
-        no room in any tier but their home, out of operators' reach) or `compulsory-NAME` (overhead,
+        no room in any tier but their home, out of operators' reach), `refill-transfers` (the same
+        with the set-ups of transfers, for this order) or `compulsory-NAME` (overhead,
         and what first loads and last stores take at least at a tier's port or on a link: at home,
         and wherever no way between home and operators leads around).
     traffic: the further links that first loads and last stores cross (`compulsory-hops`), 0 where
@@ -189,6 +191,8 @@ def _latency_bound(problem: Problem) -> Bound:
         Bound(float((overhead + np.maximum(compute, operands)).sum()), "operands"),
     ]
     bounds.append(Bound(float(overhead.sum()) + _refill_seconds(problem), "refill"))
+    set_up_s = transfers_seconds(problem)
+    bounds.append(Bound(float(overhead.sum()) + set_up_s, "refill-transfers"))
     for name, seconds in crossing_seconds(problem).items():
         bounds.append(Bound(float(overhead.sum()) + seconds, f"compulsory-{name}"))
     return max(bounds, key=lambda bound: bound.value)
@@ -205,7 +209,7 @@ def _refill_seconds(problem: Problem) -> float:
     home = target.home("weight")
     if not problem.steady_state or home.addressable or home is target.fastest:
         return 0.0
-    used = sum(_covered(uses) for buffer, uses in _uses(problem) if buffer.constant)
+    used = sum(covered_bytes(uses) for buffer, uses in _uses(problem) if buffer.constant)
     room = sum(tier.capacity_bytes for tier in target.tiers if tier is not home)
     for buffer in problem.buffers:
         if target.home(buffer.kind) is not home:
@@ -219,15 +223,6 @@ def _uses(problem: Problem) -> Iterator[tuple[Buffer, list[tuple[int, int]]]]:
     """Each buffer with the byte ranges that steps use."""
     for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
         yield buffer, [(use.start_byte, use.end_byte) for _, use in uses]
-
-
-def _covered(spans: Sequence[tuple[int, int]]) -> int:
-    """Bytes of the union of ranges."""
-    total = covered_to = 0
-    for start, end in sorted(spans):
-        total += max(0, end - max(start, covered_to))
-        covered_to = max(covered_to, end)
-    return total
 
 
 def _traffic_bound(problem: Problem) -> Bound:

@@ -12,6 +12,7 @@ fastest tier, the two-tier program is tried too. Where operands are whole, or cu
 fractions are rounded accordingly, placed in one piece each, and improved by annealing.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
@@ -20,10 +21,11 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.cost import value_of
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid import refill
 from ullage.solvers.fluid.bound import DIRECT_SHARE
 from ullage.solvers.fluid.multi_tier.solver import solve_tiers
 from ullage.solvers.fluid.options import FluidOptions
+from ullage.solvers.fluid.refill.plan import refill
+from ullage.solvers.fluid.refill.reduced import reduce
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.diving import dive
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
@@ -101,7 +103,7 @@ def _refilled(problem: Problem, options: FluidOptions, budget: Budget) -> Soluti
     Its bound is that of the problem in which the tier has room for all of them, and is also one of
     this problem.
     """
-    roomy = refill.reduce(problem)
+    roomy = reduce(problem)
     if roomy is None:
         return None
     try:
@@ -109,10 +111,16 @@ def _refilled(problem: Problem, options: FluidOptions, budget: Budget) -> Soluti
         solution = solve(roomy, replace(options, own_plan=False), budget.for_member())
     except (InfeasibleError, TimeLimitError, UsageError):
         return None  # the way over more tiers may have a plan
-    assignment = refill.refill(problem, solution.assignment)
-    if assignment is None:
+    plans = [refill(problem, solution.assignment, budget.is_over)]
+    if (
+        not budget.is_over() and roomy.target.home("weight").addressable
+    ):  # operators may read all weights where they stay
+        with suppress(InfeasibleError):  # an operator's data may have no room
+            plans.append(refill(problem, home_assignment(roomy), budget.is_over))
+    found = [plan for plan in plans if plan is not None]
+    if not found:
         return None
-    return replace(solution, assignment=assignment, shadow_prices=())
+    return replace(solution, assignment=min(found, key=value_of), shadow_prices=())
 
 
 def _bound_of(solution: Solution) -> float:
