@@ -2,7 +2,8 @@
 
 Between two uses of a tensor there is a gap. Gaps are closed (the tensor is kept in fast memory) in
 the order of their length, so that what is used soonest is kept, as long as space lasts and the
-latency does not grow. Then operands that a step would wait for are fetched ahead, in idle time of
+latency does not grow. Gaps that do not pay alone are closed together with their neighbours where
+that pays. Then operands that a step would wait for are fetched ahead, in idle time of
 the link, and results that a step would wait for are stored later. One pass, no search.
 
 Where operands must be brought to where operators reach them, and may come in pieces or cross

@@ -58,6 +58,7 @@ def keep_what_pays(
     t = decisions_of(state, Needs(slots=1, window=window))
     trial = _Trial(t, budget, compiles)
     _close_gaps(trial)
+    _keep_stretches(trial)
     if hides:
         _hide_singles(trial)
     read_decisions(state, t)
@@ -139,6 +140,23 @@ def _close_gaps(trial: _Trial) -> None:
         if len(left) == len(waiting):
             return
         waiting = waiting[left]
+
+
+def _keep_stretches(trial: _Trial) -> None:
+    """Keep segments over stretches of accesses of which each gap alone did not pay.
+
+    Bytes that several operators change in place are an example: to keep them between two of the
+    operators brings a store to their home, which costs what is saved, unless they are kept until
+    the last one has read them. Shortest stretch first.
+    """
+    slots = trial.tables.state[ACCESS_SLOT, : len(trial.steps)]
+    joins = (trial.segments[1:] == trial.segments[:-1]) & (slots[1:] < 0) & (slots[:-1] < 0)
+    edges = np.diff(np.concatenate(([False], joins, [False])).astype(np.int64))
+    first, last = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    long = last - first > 1
+    first, last = first[long], last[long]
+    order = np.lexsort((first, -trial.sizes[first], trial.steps[last] - trial.steps[first]))
+    trial.run(first[order], last[order])
 
 
 def _hide_singles(trial: _Trial) -> None:

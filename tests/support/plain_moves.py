@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import BusyTime, Moves
 from ullage.solvers.state.residency_state import ResidencyState
+from ullage.solvers.state.segments import Segment
 from ullage.solvers.state.span_lookup import UseSpan
 
 SPARE_BYTES = 1e-6
@@ -192,6 +193,8 @@ def keep_what_pays(state: ResidencyState, window: int, *, hides: bool = True) ->
         if len(left) == len(waiting):
             break
         waiting = left
+    for _, _, index, first, last in _stretches(state, movable):
+        join(state, index, first, last, window)
     single = sorted(
         (access.step, -segment.size_bytes, index, j)
         for index, segment in movable
@@ -201,6 +204,23 @@ def keep_what_pays(state: ResidencyState, window: int, *, hides: bool = True) ->
     for _, _, index, j in single if hides else ():
         if state.span_of(index, j) is None:
             join(state, index, j, j, window)
+
+
+def _stretches(
+    state: ResidencyState, movable: Sequence[tuple[int, Segment]]
+) -> list[tuple[int, int, int, int, int]]:
+    """(steps, -size, segment, first access, last one) of 3 accesses or more in a row at home."""
+    found = []
+    for index, segment in movable:
+        first = 0
+        for j in range(len(segment.accesses) + 1):
+            if j < len(segment.accesses) and state.span_of(index, j) is None:
+                continue
+            if j - first > 2:
+                steps = segment.accesses[j - 1].step - segment.accesses[first].step
+                found.append((steps, -segment.size_bytes, index, first, j - 1))
+            first = j + 1
+    return sorted(found)
 
 
 def retime(state: ResidencyState, window: int) -> None:

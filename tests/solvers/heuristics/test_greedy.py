@@ -1,8 +1,12 @@
 """`greedy` on chains with known answers and on random cases."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.support.cases import chain, problem_for, random_case, solved, target_of
+from ullage.compiler.exchange.problem_file import read_problem
 from ullage.hwmodels.cost import score
 
 
@@ -34,4 +38,40 @@ def test_what_fits_stays_in_fast_memory(name: str) -> None:
     plan = solved(name, problem_for(chain(), ["y"], target), "latency")
     assert plan is not None
     assert score(plan).latency_s == pytest.approx(128e-9)
+    assert score(plan).noncompulsory_bytes == 0
+
+
+def test_a_chain_that_works_in_place_stays_in_fast_memory(tmp_path: Path) -> None:
+    """Each gap alone costs the store that it saves; all of them together save it."""
+    path = tmp_path / "problem.json"
+    document = {
+        "format": "ullage-problem",
+        "format_version": 1,
+        "name": "chain in place",
+        "target": "edge-npu",
+        "fast_memory_bytes": 65536,
+        "tensors": [
+            {"name": "x", "size_bytes": 100, "kind": "input"},
+            {"name": "made", "size_bytes": 32000},
+            *({"name": f"changed{i}", "size_bytes": 32000} for i in range(3)),
+            {"name": "y", "size_bytes": 100, "kind": "output"},
+        ],
+        "operators": [
+            {"name": "first", "reads": ["x"], "writes": ["made"]},
+            *(
+                {
+                    "name": f"change{i}",
+                    "reads": [f"changed{i - 1}" if i else "made"],
+                    "writes": [f"changed{i}"],
+                    "in_place": {f"changed{i}": f"changed{i - 1}" if i else "made"},
+                }
+                for i in range(3)
+            ),
+            {"name": "last", "reads": ["changed2"], "writes": ["y"]},
+        ],
+    }
+    path.write_text(json.dumps(document))
+    problem = read_problem(path).problem
+    plan = solved("greedy", problem, "latency")
+    assert plan is not None
     assert score(plan).noncompulsory_bytes == 0
