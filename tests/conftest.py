@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "wide(keep): of all parameters with which this test is called so many run unless --wide is "
-        "given: always the same, chosen by the hash of their names",
+        "given: always the same, chosen by the hash of their names; 0: none",
     )
 
 

@@ -21,6 +21,7 @@ def answered(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[in
     return code, printed.out + printed.err
 
 
+@pytest.mark.wide(2)
 @pytest.mark.parametrize("seed", range(4))
 def test_no_changed_plan_ends_in_a_traceback(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]

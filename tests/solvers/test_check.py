@@ -141,10 +141,6 @@ def test_the_command_prints_a_table_or_a_document(
     document = json.loads(capsys.readouterr().out)
     assert (document["solver"], document["passed"]) == ("greedy", True)
     assert {"name", "answer", "breaches"} == set(document["cases"][0])
-    assert run(["solvers", "check", "greedy"]) == 0
-    assert "small problems" in capsys.readouterr().out
-    assert run(["solvers", "check", "larger-memory", "--json"]) == 7
-    assert json.loads(capsys.readouterr().out)["passed"] is False
     assert run(["solvers", "check", "larger-memory"]) == 7
     assert "planned for other tiers" in " ".join(capsys.readouterr().out.split())
     assert run(["solvers", "check", "nobody"]) == 2

@@ -24,7 +24,7 @@ from ullage.hwmodels.cost import objective_value, score
 from ullage.solvers.registry import find_solver
 
 
-@settings(max_examples=share(120, 40), deadline=None, derandomize=True)
+@settings(max_examples=share(120, 24), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_solvers_return_legal_plans_or_say_why_not(seed: int) -> None:
     problem = random_case(seed)

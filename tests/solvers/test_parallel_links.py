@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.cases import random_case
 from tests.support.solving import Asked, solve_with
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.plan_json import read_plan, write_plan
 from ullage.compiler.ir.problem import Problem
@@ -107,7 +108,7 @@ def test_games_on_two_queues_end_in_legal_plans() -> None:
 @pytest.mark.parametrize("solver", ["all-slow", "greedy", "msa", "fluid", "cpsat", "auto"])
 def test_links_with_names_of_their_own_are_used_under_them(solver: str) -> None:
     planned = 0
-    for seed in range(25):
+    for seed in range(share(25, 8)):
         problem = random_case(seed, operators=8)
         links = [replace(link, name=f"dma{i}") for i, link in enumerate(problem.target.links)]
         problem = problem.on(replace(problem.target, links=tuple(links)))

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.cases import random_case
 from tests.support.solving import Asked, solve_with
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.problem import Problem
@@ -92,7 +93,9 @@ def test_plans_are_legal_and_no_bound_is_above_one(solver: str, objective: str) 
     if objective not in find_solver(solver).objectives:
         pytest.skip(f"{solver} does not minimise {objective}")
     solved = needed = again = 0
-    for seed in range(10 if solver in ("greedy", "msa", "fluid", "all-slow") else 4):
+    for seed in range(
+        share(10, 5) if solver in ("greedy", "msa", "fluid", "all-slow") else share(4, 2)
+    ):
         problem = served(random_case(seed, operators=8), seed).minimising(objective)
         assert not list(target_faults(problem.target))
         needed += is_needed(problem.target)

@@ -41,6 +41,7 @@ def test_ray_gives_the_same_table(tmp_path: Path) -> None:
     assert len(json.loads(ray)) == 3
 
 
+@pytest.mark.wide(0)
 def test_ray_gives_the_same_comparison() -> None:
     pytest.importorskip("ray")
     words = ("compare", "squeezenet", "--solvers", "greedy,all-slow", "--fast-memory", "256KiB")

@@ -237,6 +237,7 @@ def test_a_process_leaves_with_its_parent() -> None:
     pytest.fail("the process stayed when its parent was gone")
 
 
+@pytest.mark.wide(3)
 @pytest.mark.parametrize(
     ("name", "model", "failures"),
     [
@@ -245,7 +246,7 @@ def test_a_process_leaves_with_its_parent() -> None:
         ("packing", chain(), set()),
         ("scale", chain(), set()),
         ("state", growing_decoder(Decoder(layers=1)), set()),
-        ("training", training_step(layers=2, batch=8), set()),
+        ("training", training_step(layers=1, batch=2), set()),
         ("validation", chain(), set()),
     ],
 )

@@ -13,7 +13,7 @@ REFUSED_AT_MOST = 0
 # Of all cases so many are executed at least.
 EXECUTED_AT_LEAST = 1797
 # Every so many cases one is taken, where not all are asked for.
-STEP = 6
+STEP = 12
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.wide import share
 from ullage.solvers.budget import Budget
 from ullage.solvers.packing import rows
 from ullage.solvers.packing.rows import Strip, row_runs
@@ -16,7 +17,7 @@ seeds = st.integers(0, 10**6)
 ALIGNMENT = 16
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=share(200, 70), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_runs_are_disjoint_and_cut_between_rows(seed: int) -> None:
     rng = Random(seed)

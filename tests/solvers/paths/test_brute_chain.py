@@ -68,6 +68,7 @@ def tiny_chain_problem(
     return replace(problem, program=replace(problem.program, steady_state=steady_state))
 
 
+@pytest.mark.wide(2)
 @pytest.mark.parametrize(
     ("hops", "operators", "seeds"), [(1, 2, 12), (2, 1, 8), (2, 2, 2), (3, 1, 3)]
 )

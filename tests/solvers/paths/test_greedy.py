@@ -46,7 +46,7 @@ RANKS = {"by_first_use": by_first_use, "by_bytes_per_use": by_bytes_per_use}
 @pytest.mark.parametrize("hops", [1, 2, 3])
 def test_plans_are_legal_and_between_the_bound_and_streaming(hops: int, rank: str) -> None:
     planned = gained = 0
-    for seed in range(share(25, 8)):
+    for seed in range(share(25, 5)):
         rng = Random(seed)
         target = scratchpad_target(rng, hops, room=rng.choice((256, 512, 2048)))
         problem = scratchpad_problem(rng, target, 7, steady_state=rng.random() < 0.3)

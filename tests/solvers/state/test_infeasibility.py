@@ -14,6 +14,7 @@ from tests.support.cases import (
 )
 from tests.support.solving import Asked, solve_with
 from tests.support.targets import Op, make_problem
+from tests.support.wide import share
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.lowering.from_lists import Op as ListedOp
@@ -91,7 +92,7 @@ def test_smaller_data_are_offered_as_far_as_they_help() -> None:
 
 def test_padding_behind_the_topmost_operand_needs_no_memory() -> None:
     chance = random.Random(5)
-    for _ in range(3):
+    for _ in range(share(3, 1)):
         sizes = dict(zip("xwyvz", (chance.randint(1, 300) for _ in range(5)), strict=True))
         least = max(
             sum(-(-sizes[name] // 16) * 16 for name in names)

@@ -7,7 +7,7 @@ from tests.support.reach_suite import SuiteFindings, suite_findings
 from tests.support.wide import share
 
 # Every so many cases one is taken.
-STEP = share(8, 24)
+STEP = share(8, 40)
 # Of the first and last indices of ranges at most this share may change nothing: comparisons, the
 # smaller of two numbers, shifts and remainders hide much.
 LOOSE_AT_MOST = 0.06

@@ -30,7 +30,7 @@ def test_plans_are_legal_and_near_the_bound(
     objective: str, granularity: int, *, steady_state: bool
 ) -> None:
     ratios = []
-    for seed in range(share(25, 12)):
+    for seed in range(share(25, 8)):
         rng = Random(seed)
         room = rng.choice((256, 512, 2048))
         target = scratchpad_target(rng, 1, room=room, granularity=granularity)

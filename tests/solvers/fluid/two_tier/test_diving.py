@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.solvers.fluid.two_tier.test_setups import with_setups
 from tests.support.solving import solve_with
+from tests.support.wide import share
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.verifier import find_violations
@@ -77,7 +78,7 @@ def test_without_set_ups_or_time_nothing_is_fixed() -> None:
 
 
 def test_plans_of_fixed_fractions_are_legal_and_above_the_bound() -> None:
-    for room in (0.3, 0.6, 0.9):
+    for room in (0.6, 0.3, 0.9)[: share(3, 1)]:
         plan = solve_with("fluid", chain(SETUP_S, room))
         assert not find_violations(plan)
         assert plan.lower_bound is not None

@@ -104,7 +104,7 @@ def test_in_steady_state_weights_are_carried_over(kib: int) -> None:
         assert loop.score.compulsory_bytes < single.score.compulsory_bytes
 
 
-@settings(max_examples=share(60, 15), deadline=None, derandomize=True)
+@settings(max_examples=share(60, 8), deadline=None, derandomize=True)
 @given(seed=seeds)
 def test_the_bound_holds_in_steady_state(seed: int) -> None:
     problem = random_case(seed, operators=10)

@@ -49,7 +49,7 @@ def test_the_first_operator_waits_for_a_set_up_for_each_operand_and_the_end_for_
 @pytest.mark.parametrize("granularity", [8, 0])
 def test_the_bound_with_set_ups_is_below_all_plans(granularity: int, *, steady_state: bool) -> None:
     counted = 0
-    for seed in range(share(25, 8)):
+    for seed in range(share(25, 5)):
         rng = Random(seed)
         target = scratchpad_target(rng, 1, room=rng.choice((256, 512, 2048)))
         target = replace(target, slice_granularity_bytes=granularity)

@@ -39,7 +39,7 @@ def two_long_rows() -> Problem:
 @pytest.mark.parametrize("granularity", [8, 0])
 def test_the_bound_is_below_all_plans(granularity: int, *, steady_state: bool) -> None:
     raised = 0
-    for seed in range(share(12, 5)):
+    for seed in range(share(12, 3)):
         rng = Random(seed)
         target = scratchpad_target(rng, 1, room=rng.choice((256, 512, 2048)))
         target = replace(target, slice_granularity_bytes=granularity)
