@@ -108,7 +108,7 @@ def test_games_on_two_queues_end_in_legal_plans() -> None:
 @pytest.mark.parametrize("solver", ["all-slow", "greedy", "msa", "fluid", "cpsat", "auto"])
 def test_links_with_names_of_their_own_are_used_under_them(solver: str) -> None:
     planned = 0
-    for seed in range(share(25, 8)):
+    for seed in range(share(25, 18)):
         problem = random_case(seed, operators=8)
         links = [replace(link, name=f"dma{i}") for i, link in enumerate(problem.target.links)]
         problem = problem.on(replace(problem.target, links=tuple(links)))
