@@ -51,7 +51,6 @@ from ullage.compiler.driver.schedules import (
     with_less_memory,
 )
 from ullage.compiler.frontend import Ordering, Prepared, in_order
-from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -59,7 +58,7 @@ from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
-from ullage.compiler.verify.well_formed import find_malformed
+from ullage.compiler.verify.problem_rules import check_problem
 from ullage.hwmodels.bounds import Bound, order_free_bound
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.bounds.schedules import why_unbounded
@@ -277,17 +276,7 @@ def _check_problem(problem: Problem) -> None:
             f"a Problem is needed, not {type(problem).__name__}; `problem_from_lists` builds one "
             "from lists, `compile_model` takes a model"
         )
-    fault = next(find_malformed(Assignment(problem, (), ())), None)
-    if fault is not None:
-        raise UsageError(f"the problem is malformed: {fault.message}")
-    holder: dict[str, int] = {}
-    for number, buffer in enumerate(problem.program.buffers):
-        for value in buffer.values:
-            if holder.setdefault(value.name, number) != number:
-                raise UsageError(
-                    f"the problem is malformed: value {value.name!r} lies in buffers "
-                    f"{holder[value.name]} and {number}; a value lies in one"
-                )
+    check_problem(problem)
 
 
 def solve_prepared(

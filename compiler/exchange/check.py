@@ -14,6 +14,10 @@ from ullage.hwmodels.cost import Score, exceeds_limit, objective_value, score
 
 # Relative difference up to which a stated value is the true one: that of a printed double.
 VALUE_TOLERANCE = 1e-9
+# Violations that the message of an error spells out; its details have them all.
+SHOWN = 20
+# Violations after which nobody looks for more.
+MOST_VIOLATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def check_solution(stated: StatedProblem, solution: StatedSolution) -> Checked:
         VerificationError: the solution is illegal; `details` lists the rules that it breaks.
     """
     answer = solution.assignment
-    violations = find_violations(answer)
+    violations = find_violations(answer, MOST_VIOLATIONS)
     if violations:
         raise illegal(violations)
     cost = score(answer)
@@ -105,8 +109,11 @@ def check_solution(stated: StatedProblem, solution: StatedSolution) -> Checked:
 
 def illegal(violations: Sequence[Violation]) -> VerificationError:
     """The verdict on a solution that breaks rules; at least one."""
+    lines = [f"  [{violation.rule}] {violation.message}" for violation in violations[:SHOWN]]
+    if len(violations) > SHOWN:
+        lines.append(f"  ... and {len(violations) - SHOWN} more, which --json lists")
+    head = f"the solution is illegal: {counted(len(violations), 'violation')}"
     return VerificationError(
-        f"the solution is illegal: {counted(len(violations), 'violation')}; first "
-        f"[{violations[0].rule}]: {violations[0].message}",
+        "\n".join([f"{head}:", *lines]),
         {"violations": [asdict(violation) for violation in violations]},
     )

@@ -27,13 +27,12 @@ from ullage.compiler.common.json_files import (
     schema_of,
 )
 from ullage.compiler.common.ranges import BoundValue, Seconds
-from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Objective, Problem
 from ullage.compiler.ir.program import Program
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import problem_from_lists
 from ullage.compiler.lowering.lists import Op, Tensor
-from ullage.compiler.verify.well_formed import find_malformed
+from ullage.compiler.verify.problem_rules import check_problem
 from ullage.hwmodels.catalog.registry import load_target
 
 # What the field `format` of a problem file is.
@@ -186,9 +185,7 @@ def load_problem(
     _check_steady(document, where)
     with located(where):
         problem = _problem_of(read, asked)
-    fault = next(find_malformed(Assignment(problem, (), ())), None)
-    if fault is not None:
-        raise UsageError(f"{where}: the problem is malformed: {fault.message}")
+    check_problem(problem, where)
     return StatedProblem(problem, read.record if _is_same(asked) and read.record else Record())
 
 

@@ -248,11 +248,6 @@ class _Replay:
         if use.write:
             self.current.assign(use.start_byte, use.end_byte, t + 1)
             self.changes += 1
-            return
-        for start, end, version in self.current.over(use.start_byte, use.end_byte):
-            if version == UNWRITTEN:
-                message = f"{shown}: bytes [{start}, {end}) have not been written before"
-                yield Violation("problem", message, t, self.names)
 
     def _open(self, item: Residency) -> None:
         """On a target that takes whole operands only, let a tensor lie where a part is written.

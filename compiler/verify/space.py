@@ -21,6 +21,8 @@ from itertools import pairwise
 
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.plan import Residency, Transfer
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.ir.program import Buffer
 from ullage.compiler.verify.well_formed import NO_STEP, Violation
 
 
@@ -41,7 +43,7 @@ def find_space_violations(plan: Assigned) -> Iterator[Violation]:
 
 def find_slice_violations(plan: Assigned) -> Iterator[Violation]:
     """Yield illegal cuts of slices, missing links, read-only destinations and bad moves."""
-    ends = _value_and_use_ends(plan)
+    ends = value_and_use_ends(plan.problem)
     for item in plan.residencies:
         yield from _cut_violations(plan, item, ends[item.buffer], item.start)
     links = {link.name: (link.source, link.destination) for link in plan.target.links}
@@ -187,16 +189,21 @@ def _workspace_violations(plan: Assigned, items: list[Residency]) -> Iterator[Vi
             yield Violation("workspace", message, t, names)
 
 
-def _value_and_use_ends(plan: Assigned) -> list[set[int]]:
+def value_and_use_ends(problem: Problem) -> list[set[int]]:
     """For each buffer its end and the bytes at which a value or a use begins or ends."""
-    ends = [{buffer.size_bytes} for buffer in plan.problem.buffers]
-    for index, buffer in enumerate(plan.problem.buffers):
+    ends = [{buffer.size_bytes} for buffer in problem.buffers]
+    for index, buffer in enumerate(problem.buffers):
         for value in buffer.values:
             ends[index].update((value.start_byte, value.end_byte))
-    for step in plan.problem.steps:
+    for step in problem.steps:
         for use in step.uses:
             ends[use.buffer].update((use.start_byte, use.end_byte))
     return ends
+
+
+def granularity_bytes(problem: Problem, buffer: Buffer) -> int:
+    """Slices of a buffer may be cut at multiples of this, whatever lies there."""
+    return problem.target.slice_granularity_bytes or buffer.row_bytes
 
 
 def _cut_violations(
@@ -204,7 +211,7 @@ def _cut_violations(
 ) -> Iterator[Violation]:
     """Yield ends of a slice where the target's granularity, values and uses allow no cut."""
     buffer = plan.problem.buffers[item.buffer]
-    granularity = plan.target.slice_granularity_bytes or buffer.row_bytes
+    granularity = granularity_bytes(plan.problem, buffer)
     for cut in (item.start_byte, item.end_byte):
         if cut % granularity and cut not in ends:
             if isinstance(item, Residency):

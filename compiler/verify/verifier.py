@@ -14,13 +14,9 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.verify.data import find_data_violations
 from ullage.compiler.verify.loop import find_wrap_violations
 from ullage.compiler.verify.parts import find_part_violations
+from ullage.compiler.verify.problem_rules import find_problem_faults, find_unwritten_reads
 from ullage.compiler.verify.space import find_slice_violations, find_space_violations
-from ullage.compiler.verify.well_formed import (
-    NO_STEP,
-    Violation,
-    find_malformed,
-    find_problem_faults,
-)
+from ullage.compiler.verify.well_formed import NO_STEP, Violation, find_malformed
 from ullage.hwmodels.bounds import BOUND_TOLERANCE
 from ullage.hwmodels.cost import value_of
 
@@ -116,10 +112,11 @@ def _raise_any(plan: Assigned, violations: list[Violation]) -> None:
 
 def _all_violations(plan: Assigned) -> Iterator[Violation]:
     return chain(
-        find_problem_faults(plan),
+        find_problem_faults(plan.problem),
         find_part_violations(plan),
         find_space_violations(plan),
         find_slice_violations(plan),
         find_data_violations(plan),
+        find_unwritten_reads(plan.problem),
         find_wrap_violations(plan),
     )

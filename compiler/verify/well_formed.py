@@ -8,9 +8,9 @@ Each stage looks things up in the earlier ones (a use names a buffer, a residenc
 first stage with faults is the last one that is examined.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import NamedTuple, TypeVar, get_args
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX, MAX_SECONDS
@@ -18,7 +18,7 @@ from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import NEST_KINDS, BufferKind, Gemm, LoopNest
 from ullage.compiler.ir.plan import Plan, Residency, Transfer
 from ullage.compiler.ir.problem import Objective, Problem
-from ullage.compiler.ir.program import DMA_STEP, Buffer, PlacedValue, Program, Step, Use
+from ullage.compiler.ir.program import Buffer, PlacedValue, Program, Step, Use
 from ullage.compiler.verify.fields import (
     all_are,
     amount_fault,
@@ -57,78 +57,43 @@ class Violation:
     buffers: tuple[str, ...]
 
 
+class Fault(NamedTuple):
+    """What is wrong with a part of a plan or of a problem.
+
+    Attributes:
+        field: where it is, as a problem file spells it: `program.steps.3.uses.0`.
+        message: what is wrong.
+    """
+
+    field: str
+    message: str
+
+
 def find_malformed(plan: Assigned) -> Iterator[Violation]:
     """Yield faults that prevent a plan from being examined at all, stage by stage."""
     if not isinstance(plan, Plan | Assignment):
         yield _malformed(f"a Plan is needed, there is {show(plan)}")
         return
-    stages = (_context_faults, _buffer_faults, _step_faults, _residency_faults, _transfer_faults)
+    stages = (*_PROBLEM_STAGES, _residency_faults, _transfer_faults)
+    yield from (_malformed(fault.message) for fault in _first_unsound(plan, stages))
+
+
+def find_malformed_fields(problem: Problem) -> Iterator[Fault]:
+    """Yield faults that prevent a problem from being examined at all, stage by stage."""
+    yield from _first_unsound(Assignment(problem, (), ()), _PROBLEM_STAGES)
+
+
+def _first_unsound(
+    plan: Assigned, stages: Iterable[Callable[[Assigned], Iterator[Fault]]]
+) -> Iterator[Fault]:
+    """Yield the faults of the first stage that has any."""
     for stage in stages:
         sound = True
-        for message in stage(plan):
+        for fault in stage(plan):
             sound = False
-            yield _malformed(message)
+            yield fault
         if not sound:
             return
-
-
-def find_problem_faults(plan: Assigned) -> Iterator[Violation]:
-    """Yield broken rules of the problem itself; reads of unwritten bytes are found by `data`."""
-    steps, buffers = plan.problem.steps, plan.problem.buffers
-    if not steps:
-        yield Violation("problem", "a problem needs at least one DMA-only step, has none", 0, ())
-        return
-    for t in sorted({0, len(steps) - 1}):
-        if steps[t].kind != DMA_STEP:
-            yield Violation(
-                "problem", f"step {t} ({steps[t].name}) is first or last: must be DMA-only", t, ()
-            )
-    yield from _operator_faults(plan)
-    pause_steps = plan.target.dma_steps.between
-    previous = None
-    for t, step in enumerate(steps):
-        if step.kind == DMA_STEP:
-            if step.uses or step.macs or step.vector_elements or step.workspace_bytes:
-                yield Violation("problem", f"step {t} is DMA-only but has work of its own", t, ())
-            continue
-        if previous is not None and t - previous - 1 < pause_steps:
-            message = (
-                f"step {t} ({step.name}): {pause_steps} DMA-only steps are needed after the "
-                f"previous operator on {plan.target.name}, there are {t - previous - 1}"
-            )
-            yield Violation("problem", message, t, ())
-        previous = t
-        for use in step.uses:
-            name, size = buffers[use.buffer].name, use.end_byte - use.start_byte
-            if use.accessed_bytes > size:
-                message = (
-                    f"step {t} ({step.name}) accesses {use.accessed_bytes} bytes of a range of "
-                    f"{size} in {name}"
-                )
-                yield Violation("problem", message, t, (name,))
-            if use.write and buffers[use.buffer].constant:
-                message = f"step {t} ({step.name}) writes the weight {name}"
-                yield Violation("problem", message, t, (name,))
-
-
-def _operator_faults(plan: Assigned) -> Iterator[Violation]:
-    """Yield operators that no graph of these values can have, and those that run twice.
-
-    Parts of an operator run in steps of their own; each says which ranges it makes, and whether it
-    makes them again (`verify.parts` looks at that).
-    """
-    steps = plan.problem.steps
-    # Every operator of a graph is a step, or has left a value at least, as a view has.
-    most = len(steps) + sum(len(buffer.values) for buffer in plan.problem.buffers) - 1
-    first: dict[int, int] = {}
-    for t, step in enumerate(steps):
-        low, high = (NO_OPERATOR, NO_OPERATOR) if step.kind == DMA_STEP else (0, most)
-        fault = int_fault("operator", step.operator, low, high)
-        earlier = t if step.kind == DMA_STEP else first.setdefault(step.operator, t)
-        if earlier != t and not (step.copy or (step.ranges and steps[earlier].ranges)):
-            fault = fault or f"operator {step.operator} has run in step {earlier}"
-        if fault:
-            yield Violation("problem", f"step {t} ({step.name}): {fault}", t, ())
 
 
 def _malformed(message: str) -> Violation:
@@ -144,38 +109,41 @@ def _range_fault(start: object, end: object, size_bytes: int, shortest: int) -> 
     return fault
 
 
-def _context_faults(plan: Assigned) -> Iterator[str]:
+def _context_faults(plan: Assigned) -> Iterator[Fault]:
     """Faults of what surrounds the program: objective, bounds, target."""
     if not isinstance(plan.problem, Problem) or not isinstance(plan.program, Program):
-        yield "the plan needs a Problem with a Program"
+        yield Fault("program", "the plan needs a Problem with a Program")
         return
     if not (isinstance(plan.objective, str) and plan.objective in OBJECTIVES):
-        yield f"the objective must be one of {', '.join(OBJECTIVES)}, is {show(plan.objective)}"
-    for fault in (
-        text_fault("the name of the program", plan.program.name),
-        text_fault("its order", plan.program.order),
+        known = ", ".join(OBJECTIVES)
+        yield Fault("objective", f"the objective must be one of {known}, is {show(plan.objective)}")
+    for field, fault in (
+        ("name", text_fault("the name of the program", plan.program.name)),
+        ("program.order", text_fault("its order", plan.program.order)),
     ):
         if fault:
-            yield fault
+            yield Fault(field, fault)
     if isinstance(plan, Plan):
         bounds = (("lower", plan.lower_bound), ("claimed", plan.claimed_bound))
         for which, bound in bounds:
             fault = "" if bound is None else amount_fault(f"its {which} bound", bound, MAX_FIGURE)
             if fault:
-                yield fault
-    yield from target_faults(plan.target)
+                yield Fault(f"{which}_bound", fault)
+    yield from (Fault("target", fault) for fault in target_faults(plan.target))
 
 
-def _buffer_faults(plan: Assigned) -> Iterator[str]:
+def _buffer_faults(plan: Assigned) -> Iterator[Fault]:
     if not all_are(plan.problem.buffers, Buffer):
-        yield "the problem needs a tuple of Buffer"
+        yield Fault("program.buffers", "the problem needs a tuple of Buffer")
         return
-    if type(plan.problem.steady_state) is not bool:
-        yield f"steady_state must be a bool, is {show(plan.problem.steady_state)}"
+    steady = plan.problem.steady_state
+    if type(steady) is not bool:
+        yield Fault("steady_state", f"steady_state must be a bool, is {show(steady)}")
     for index, buffer in enumerate(plan.problem.buffers):
         fault = _buffer_fault(buffer)
         if fault:
-            yield f"buffer {index} ({show_name(buffer.name)}): {fault}"
+            field = f"program.buffers.{index}"
+            yield Fault(field, f"buffer {index} ({show_name(buffer.name)}): {fault}")
 
 
 def _buffer_fault(buffer: Buffer) -> str:
@@ -210,16 +178,17 @@ def _buffer_fault(buffer: Buffer) -> str:
     return ""
 
 
-def _step_faults(plan: Assigned) -> Iterator[str]:
+def _step_faults(plan: Assigned) -> Iterator[Fault]:
     steps, buffers = plan.problem.steps, plan.problem.buffers
     if not all_are(steps, Step):
-        yield "the problem needs a tuple of Step"
+        yield Fault("program.steps", "the problem needs a tuple of Step")
         return
     sound = True
     for t, step in enumerate(steps):
         for fault in _faults_of_step(step, buffers):
             sound = False
-            yield f"step {t} ({show_name(step.name)}){fault}"
+            field = ".".join(filter(None, (f"program.steps.{t}", fault.field)))
+            yield Fault(field, f"step {t} ({show_name(step.name)}){fault.message}")
     if sound:
         for what, total in (
             ("MACs", sum(step.macs for step in steps)),
@@ -228,20 +197,21 @@ def _step_faults(plan: Assigned) -> Iterator[str]:
             ("bytes of buffers", sum(buffer.size_bytes for buffer in buffers)),
         ):
             if total > MAX_COUNT:
-                yield f"the program has {total} {what} in all, at most {MAX_COUNT} can be planned"
+                message = f"has {total} {what} in all, at most {MAX_COUNT} can be planned"
+                yield Fault("program", f"the program {message}")
 
 
-def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
-    """Faults of one step, each with what stands between its name and the fault."""
+def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[Fault]:
+    """Faults of one step: field within it, and the message from behind the step's name on."""
     fault = text_fault("name", step.name) or text_fault("kind", step.kind)
     if fault:
-        yield f": {fault}"
+        yield Fault("", f": {fault}")
         return
     if not all_are(step.uses, Use) or not all_are(step.gemms, Gemm):
-        yield ": it needs tuples of Use and Gemm"
+        yield Fault("", ": it needs tuples of Use and Gemm")
         return
     if not all_are(step.nests, LoopNest):
-        yield ": its nests must be a tuple of LoopNest"
+        yield Fault("nests", ": its nests must be a tuple of LoopNest")
         return
     faults = [int_fault("operator", step.operator, NO_OPERATOR, MAX_INDEX)]
     faults += [
@@ -259,11 +229,11 @@ def _faults_of_step(step: Step, buffers: tuple[Buffer, ...]) -> Iterator[str]:
     faults.append(ranges_fault(step))
     if not (isinstance(step.mac_dtype, str) and step.mac_dtype in BITS):
         faults.append(f"unknown data type {show(step.mac_dtype)}")
-    yield from (f": {fault}" for fault in faults if fault)
-    for use in step.uses:
+    yield from (Fault("", f": {fault}") for fault in faults if fault)
+    for index, use in enumerate(step.uses):
         fault = _use_fault(buffers, use)
         if fault:
-            yield f", use of {show_name(use.value)}: {fault}"
+            yield Fault(f"uses.{index}", f", use of {show_name(use.value)}: {fault}")
 
 
 def _nest_fault(nest: LoopNest) -> str:
@@ -306,7 +276,11 @@ def _slice_fault(plan: Assigned, item: Residency | Transfer) -> str:
     )
 
 
-def _residency_faults(plan: Assigned) -> Iterator[str]:
+# What of a plan is its problem; each stage looks things up in those before it.
+_PROBLEM_STAGES = (_context_faults, _buffer_faults, _step_faults)
+
+
+def _residency_faults(plan: Assigned) -> Iterator[Fault]:
     def fault_of(item: Residency) -> str:
         if not isinstance(item.tier, str) or item.tier not in plan.target.tier_index:
             return f"tier must be one of {names}, is {show(item.tier)}"
@@ -325,7 +299,7 @@ def _residency_faults(plan: Assigned) -> Iterator[str]:
     yield from _item_faults("residency", plan.residencies, Residency, fault_of)
 
 
-def _transfer_faults(plan: Assigned) -> Iterator[str]:
+def _transfer_faults(plan: Assigned) -> Iterator[Fault]:
     def fault_of(item: Transfer) -> str:
         for tier in (item.source, item.destination):
             if not isinstance(tier, str) or tier not in plan.target.tier_index:
@@ -347,12 +321,12 @@ def _transfer_faults(plan: Assigned) -> Iterator[str]:
 
 def _item_faults(
     name: str, items: tuple[Item, ...], kind: type, fault_of: Callable[[Item], str]
-) -> Iterator[str]:
+) -> Iterator[Fault]:
     """Yield the faults of a plan's residencies or transfers, each with its index."""
     if not all_are(items, kind):
-        yield f"every {name} must be a {kind.__name__}, in a tuple"
+        yield Fault(name, f"every {name} must be a {kind.__name__}, in a tuple")
         return
     for index, item in enumerate(items):
         fault = fault_of(item)
         if fault:
-            yield f"{name} {index}: {fault}"
+            yield Fault(f"{name} {index}", f"{name} {index}: {fault}")

@@ -5,40 +5,29 @@ Each fault names the field, as `--set` spells it, and a remedy.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
 from types import UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.common.ranges import MIN_RATE
-from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS, Kind
+from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS
 from ullage.compiler.ir.target import (
     COMPUTE_MODELS,
     DEFAULT_CYCLES,
     OUTPUT_CYCLES,
     ComputeModel,
-    Target,
     link_name,
 )
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
+from ullage.hwmodels.catalog.roles import Fault, role_problems
 
 # Problems of one file that an error lists.
 MAX_PROBLEMS_SHOWN = 8
 # How a figure is written, for error messages.
 FIGURE_FORM = "{value: ..., source: ..., confidence: high|medium|low}"
-# Kinds of buffers that operators write, so that their home must be writable.
-_WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
-
-
-class Fault(NamedTuple):
-    """What is wrong with one field, and the remedy."""
-
-    field: str
-    message: str
 
 
 def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
@@ -58,9 +47,8 @@ def check_target(document: Mapping[Any, Any], origin: str) -> schema.TargetFile:
     problems = [*_tier_problems(file), *_link_problems(file), *_compute_problems(file)]
     problems += [*_home_problems(file), *_published_problems(file)]
     if not problems:
-        # Reach is a question to the resolved target, and only a sound file resolves to one.
-        target = schema.resolve(file)
-        problems += [*_reach_problems(target), *_request_problems(target)]
+        # Only a sound file resolves to a target.
+        problems += role_problems(schema.resolve(file))
     if problems:
         raise usage_error(origin, problems)
     return file
@@ -171,7 +159,7 @@ def _shown(value: object) -> str:
 
 
 def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
-    """Faults of the list of tiers: names, order, missing figures, reserved bytes, granularity."""
+    """Faults of the list of tiers: names, order, missing figures, reserved bytes."""
     names = [tier.name for tier in file.tiers]
     reserved = file.policy.reserved_bytes
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -200,36 +188,22 @@ def _tier_problems(file: schema.TargetFile) -> Iterator[Fault]:
                 f"policy.reserved_bytes.{tier.name}",
                 f"{reserved_bytes} bytes are reserved of {tier.capacity_bytes.value}; reserve less",
             )
-    first = file.tiers[0]
-    for key, wrong in (("read_only", first.read_only), ("addressable", not first.addressable)):
-        if wrong:
-            remedy = "operators must be able to read and write in the fastest tier"
-            yield Fault(f"tiers.{first.name}.{key}", f"{remedy}; list another tier first")
     for name in reserved.keys() - set(names):
         yield Fault(f"policy.reserved_bytes.{name}", _no_such_tier(name, names))
-    granularity, alignment = file.slice_granularity.value, first.alignment_bytes.value
-    if 0 < granularity < alignment:
-        yield Fault(
-            "slice_granularity",
-            f"{granularity} bytes are less than the alignment of {first.name!r} ({alignment}); "
-            f"use at least {alignment}, or `row`",
-        )
 
 
 def _link_problems(file: schema.TargetFile) -> Iterator[Fault]:
-    """Faults of links: unknown or equal ends, read-only destinations, names that stand twice."""
-    tiers = {tier.name: tier for tier in file.tiers}
+    """Faults of links: unknown or equal ends, names that stand twice."""
+    tiers = [tier.name for tier in file.tiers]
     seen: set[str] = set()
     for link in file.links:
         name = link.name or link_name(link.source, link.destination)
         path = f"links.{name}"
         for end in ("source", "destination"):
             if getattr(link, end) not in tiers:
-                yield Fault(f"{path}.{end}", _no_such_tier(getattr(link, end), list(tiers)))
+                yield Fault(f"{path}.{end}", _no_such_tier(getattr(link, end), tiers))
         if link.source == link.destination:
             yield Fault(path, "both ends are the same tier; remove the link or change an end")
-        if link.destination in tiers and tiers[link.destination].read_only:
-            yield Fault(f"{path}.destination", "this tier is read-only; remove the link")
         if name in seen:
             yield Fault(path, "this link stands twice; keep one, or give each a `name` of its own")
         seen.add(name)
@@ -314,15 +288,12 @@ def _table_problems(compute: schema.ComputeEntry) -> Iterator[Fault]:
 
 
 def _home_problems(file: schema.TargetFile) -> Iterator[Fault]:
-    """Faults of homes: unknown tiers, and read-only ones for buffers that operators write."""
-    tiers = {tier.name: tier for tier in file.tiers}
+    """Homes that are unknown tiers."""
+    tiers = [tier.name for tier in file.tiers]
     for kind in schema.KINDS:
         home = getattr(file.homes, kind)
         if home not in tiers:
-            yield Fault(f"homes.{kind}", _no_such_tier(home, list(tiers)))
-        elif kind in _WRITTEN_KINDS and tiers[home].read_only:
-            remedy = "choose a tier that is not read-only"
-            yield Fault(f"homes.{kind}", f"{home!r} cannot be written; {remedy}")
+            yield Fault(f"homes.{kind}", _no_such_tier(home, tiers))
 
 
 def _published_problems(file: schema.TargetFile) -> Iterator[Fault]:
@@ -338,68 +309,6 @@ def _published_problems(file: schema.TargetFile) -> Iterator[Fault]:
                 f"published.ops_per_s.{dtype[:80]}",
                 f"compute.macs_per_s has no rate of it; add one, or use one of: {known}",
             )
-
-
-def _reach_problems(target: Target) -> Iterator[Fault]:
-    """Buffers that must be in the fastest tier to be used, and cannot get there or back."""
-    fastest = target.fastest.name
-    for kind in schema.KINDS:
-        home = target.homes[kind]
-        if home == fastest or not target.must_be_fastest(kind):
-            yield from _far_home_problems(target, kind)
-            continue
-        routes = [(home, fastest)] if kind != "output" else []
-        routes += [(fastest, home)] if kind in _WRITTEN_KINDS else []
-        for source, destination in routes:
-            if not _linked(target, source, destination):
-                yield Fault(
-                    "links",
-                    f"operators reach {kind} buffers in {fastest!r} only, but nothing leads from "
-                    f"{source!r} to {destination!r}; add a link, or let operators use {home!r}",
-                )
-
-
-def _request_problems(target: Target) -> Iterator[Fault]:
-    """Tiers whose requests bring next to nothing, or less than a tier behind them."""
-    for tier in target.tiers:
-        if tier.request_bytes_per_s < MIN_RATE:
-            yield Fault(
-                f"tiers.{tier.name}.max_outstanding_requests",
-                f"so many bursts each {tier.latency_s:g} s are less than {MIN_RATE:g} bytes/s; "
-                "allow more, or lower latency_s",
-            )
-    for faster, slower in pairwise(tier.as_served for tier in target.tiers):
-        if slower.read_bytes_per_s > faster.read_bytes_per_s:
-            yield Fault(
-                f"tiers.{faster.name}.max_outstanding_requests",
-                f"leaves {faster.read_bytes_per_s:g} bytes/s, less than {slower.name!r} behind it "
-                f"({slower.read_bytes_per_s:g}); allow more requests, or list tiers fastest first",
-            )
-
-
-def _far_home_problems(target: Target, kind: Kind) -> Iterator[Fault]:
-    """Faults of a home that operators cannot reach: no links join it with a tier that they can."""
-    home = target.home(kind)
-    if home.addressable or home.name == target.fastest.name:
-        return
-    near = [target.fastest, *(tier for tier in target.tiers[1:] if tier.addressable)]
-    comes = any(_linked(target, home.name, tier.name) for tier in near)
-    goes = any(_linked(target, tier.name, home.name) for tier in near)
-    if (kind != "output" and not comes) or (kind in _WRITTEN_KINDS and not goes):
-        yield Fault(
-            "links",
-            f"operators do not reach {kind} buffers in {home.name!r}, and no links lead between it "
-            f"and {' or '.join(repr(tier.name) for tier in near)}; add a link, or choose another "
-            f"home (homes.{kind})",
-        )
-
-
-def _linked(target: Target, source: str, destination: str) -> bool:
-    """Whether links lead from one tier to another, directly or by way of others."""
-    reached = {source}
-    for _ in target.tiers:
-        reached |= {link.destination for link in target.links if link.source in reached}
-    return destination in reached
 
 
 def _no_such_tier(name: str, names: list[str]) -> str:

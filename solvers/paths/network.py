@@ -285,7 +285,9 @@ def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) ->
     target, accesses = network.target, segment.accesses
     home = 1 << target.tier_index[segment.home]
     weight_loops = network.problem.steady_state and segment.is_constant
-    lasts = segment.is_output or segment.is_state or weight_loops
+    final = network.problem.buffers[segment.buffer].final  # a weight may be an output as well
+    is_final = any(a < segment.end_byte and segment.start_byte < b for a, b in final)
+    lasts = is_final or segment.is_state or weight_loops
     end = network.steps if lasts else (accesses[-1].step + 1 if accesses else 1)
     is_fixed = segment.is_given and not any(e.writes for e in accesses) and home & uncapacitated
     confined = target.must_be_fastest(segment.kind)

@@ -138,3 +138,47 @@ def test_fields_that_are_wrong_are_named_in_plain_words(ask: Json, problem: Path
     assert "field colour is unknown" in ask("compile", problem, code=2)["error"]["message"]
     problem.write_text(json.dumps({k: v for k, v in PROBLEM.items() if k != "name"}))
     assert "field name is missing" in ask("compile", problem, code=2)["error"]["message"]
+
+
+def _program(ask: Json, problem: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """The problem step by step, and a solution of it."""
+    ask("compile", problem, "--solver", "greedy", "-o", tmp_path, "--emit", "problem,solution")
+    return tmp_path / "problem.json", tmp_path / "solution.json"
+
+
+def test_every_command_refuses_a_malformed_program_by_its_field(
+    ask: Json, problem: Path, tmp_path: Path
+) -> None:
+    program, solution = _program(ask, problem, tmp_path)
+    document = json.loads(program.read_bytes())
+    document["program"]["steps"][1]["uses"][0]["value"] = "ghost"
+    program.write_text(json.dumps(document))
+    suite = tmp_path / "suite.toml"
+    suite.write_text(f'[[grids]]\nmodels = ["{program}"]\nsolvers = ["greedy"]\n')
+    for command in (
+        ("compile", program, "--solver", "greedy"),
+        ("compare", program, "--solvers", "greedy"),
+        ("sweep", program, "--fast-memory", "32KiB..64KiB"),
+        ("check", program, solution),
+        ("bench", "--suite", suite, "-o", tmp_path / "bench"),
+    ):
+        error = ask(*command, code=2)["error"]
+        assert (
+            f"{program}: the problem is malformed: field program.steps.1.uses.0"
+            in (error["message"])
+        ), command
+
+
+def test_all_violations_are_told(
+    ask: Json, say: Callable[..., tuple[str, str]], problem: Path, tmp_path: Path
+) -> None:
+    program, solution = _program(ask, problem, tmp_path)
+    document = json.loads(solution.read_bytes())
+    document["residencies"] = []
+    document["transfers"] = []
+    solution.write_text(json.dumps(document))
+    listed = ask("check", program, solution, code=5)["error"]["details"]["violations"]
+    assert len(listed) > 2
+    told = say("check", program, solution, code=5)[1]
+    assert f"{len(listed)} violations" in told
+    assert all(violation["message"] in told for violation in listed)

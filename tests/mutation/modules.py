@@ -83,6 +83,10 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
         "tests/compiler/verify/test_part_form.py",
         *_of_verifier("test_garbage_in_any_field_never_crashes"),
     ),
+    "compiler/verify/problem_rules.py": (
+        "tests/compiler/verify/test_well_formed.py",
+        "tests/compiler/exchange/test_problem_mutants.py",
+    ),
     "compiler/verify/target_form.py": (
         "tests/compiler/verify/test_well_formed.py",
         "tests/compiler/verify/test_fields.py",

@@ -21,7 +21,7 @@ from ullage.compiler.ir.program import DMA_STEP, Buffer, DmaSteps, PlacedValue, 
 from ullage.compiler.lowering.aliases import NO_ALIASES, AliasOptions, find_aliases
 from ullage.compiler.lowering.lower import _union, build_program, merged_uses
 from ullage.compiler.lowering.orders import model_order
-from ullage.compiler.verify.well_formed import find_problem_faults
+from ullage.compiler.verify.problem_rules import find_problem_faults
 
 
 def problem_of(graph: Graph, aliases: AliasOptions | None = None) -> Program:
@@ -445,7 +445,7 @@ def test_random_problems_are_well_formed(graph: Graph, seed: int) -> None:
     dma_steps = DmaSteps(rng.choice((0, 2)), rng.randint(1, 3))
     problem = build_program(graph, order, dma_steps=dma_steps)
     plan = Plan(Problem(problem, ANY), (), (), "none")
-    assert list(find_problem_faults(plan)) == []
+    assert list(find_problem_faults(plan.problem)) == []
     ran = [s.operator for s in problem.steps if s.kind != DMA_STEP]
     assert ran == [i for i in order if i in ran]
     gap = 1 + dma_steps.between

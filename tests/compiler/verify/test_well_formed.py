@@ -24,9 +24,10 @@ from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
 from ullage.compiler.ir.target import KernelCycles, Link, MacBlocks, OutputStage, Padding, Systolic
 from ullage.compiler.verify import well_formed
+from ullage.compiler.verify.problem_rules import find_problem_faults
 from ullage.compiler.verify.target_form import BLOCK_COUNTS
 from ullage.compiler.verify.verifier import find_violations
-from ullage.compiler.verify.well_formed import find_malformed, find_problem_faults
+from ullage.compiler.verify.well_formed import find_malformed
 
 Path = tuple[str | int, ...]
 NAN, INF = float("nan"), float("inf")
@@ -331,7 +332,7 @@ def test_a_later_stage_is_not_examined_where_an_earlier_one_has_faults() -> None
 
 
 def problem_faults(made: Plan) -> list[tuple[int, tuple[str, ...], str]]:
-    found = list(find_problem_faults(made))
+    found = list(find_problem_faults(made.problem))
     assert {item.rule for item in found} <= {"problem"}
     return [(item.step, item.buffers, item.message) for item in found]
 
