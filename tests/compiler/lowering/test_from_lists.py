@@ -185,5 +185,5 @@ def test_names_in_a_problem_built_by_hand_are_texts_that_files_hold(what: str) -
 def test_a_problem_whose_buffers_are_doubled_is_malformed() -> None:
     problem = problem_from_lists("mine", TENSORS, OPERATORS, TARGET)
     doubled = replace(problem.program, buffers=problem.program.buffers * 2)
-    with pytest.raises(UsageError, match="malformed: field program.buffers.4.name: buffer 'x' stands"):
+    with pytest.raises(UsageError, match=r"malformed: field program\.buffers\.4\.name"):
         compile_problem(replace(problem, program=doubled))
