@@ -59,6 +59,10 @@ PATCHING = {
     "Scatter": 2,
     "TensorScatter": 1,
 }
+# Operators that put rows into caches which they read: positions of a cache, and of its result.
+CACHING = {
+    "GroupQueryAttention": ((3, 1), (4, 2)),
+}
 # Operators with subgraphs.
 CONTROL_FLOW = frozenset({"If", "Loop", "Scan"})
 # The result has the bytes of the first input in the same order.

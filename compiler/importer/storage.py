@@ -4,7 +4,7 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.importer.bounds import product
-from ullage.compiler.importer.optypes import DATA_OPERANDS, ELEMENTWISE, PATCHING, VIEWS
+from ullage.compiler.importer.optypes import CACHING, DATA_OPERANDS, ELEMENTWISE, PATCHING, VIEWS
 from ullage.compiler.importer.scope import TensorType
 from ullage.compiler.ir.graph import Sharing
 
@@ -66,6 +66,8 @@ def sharings_of(
         return _concat(node, attributes, types, sizes)
     if op in PATCHING:
         return _patched(op, node, sizes)
+    if op in CACHING:
+        return tuple(_cached(op, node, types, sizes))
     return tuple(
         Sharing("in_place", outputs[0], name)
         for name in elementwise_operands(op, node, types)
@@ -135,6 +137,26 @@ def _patched(op: str, node: onnx.NodeProto, sizes: Mapping[str, int]) -> tuple[S
         return ()
     written = min(sizes[rows], sizes[result])
     return (Sharing("in_place", result, source, written_bytes=written),)
+
+
+def _cached(
+    op: str, node: onnx.NodeProto, types: Types, sizes: Mapping[str, int]
+) -> Iterator[Sharing]:
+    """The caches [batch, heads, rows, size] of an attention, allocated ahead, and their results.
+
+    It writes as many rows of each as there are new tokens: queries are [batch, tokens, hidden].
+    """
+    for place, result_place in CACHING[op]:
+        if len(node.input) <= place or len(node.output) <= result_place:
+            continue
+        past, present = node.input[place], node.output[result_place]
+        is_whole = past in sizes and present in sizes and sizes[past] == sizes[present]
+        if not is_whole or list(node.input).count(past) > 1:
+            continue
+        query, cache = types[node.input[0]].shape, types[past].shape
+        if len(query) == 3 and len(cache) == 4 and query[1] <= cache[2]:
+            written = sizes[past] * query[1] // cache[2]
+            yield Sharing("in_place", present, past, written_bytes=written, is_read=True)
 
 
 def _scaled(elements: int, whole: TensorType, size_bytes: int) -> int | None:

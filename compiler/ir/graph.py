@@ -185,6 +185,7 @@ class Sharing:
         offset_bytes: where the part begins inside the whole (`concat`, `split`).
         written_bytes: of `in_place`, the bytes that the operator then writes, where it leaves the
             rest as it is (a ScatterND writes a few rows); None: all.
+        is_read: of these, the operator reads the operand, too (an attention its cache).
     """
 
     kind: SharingKind
@@ -192,6 +193,7 @@ class Sharing:
     input: str
     offset_bytes: int = 0
     written_bytes: int | None = None
+    is_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ def _uses(
     absorbed = absorbed_inputs(operator, sharing)
     patches = [s for s in operator.sharings if is_patch(s, sharing)]
     written = {s.output: s.written_bytes or 0 for s in patches}
-    accessed |= {s.input: 0 for s in patches}  # what is not written over stays, and is not read
+    # What is not written over stays; a ScatterND does not read it.
+    accessed |= {s.input: 0 for s in patches if not s.is_read}
     reads: list[Use] = []
     for name in operator.inputs:
         size = graph.values[name].size_bytes
@@ -143,8 +144,9 @@ def is_patch(shared: Sharing, sharing: Aliases) -> bool:
 def patched_share(graph: Graph, operator: Operator, sharing: Aliases) -> Fraction | None:
     """The share of a result that its operator writes into an operand; None where it copies that."""
     for shared in operator.sharings:
-        if is_patch(shared, sharing) and graph.values[shared.output].size_bytes:
-            return Fraction(shared.written_bytes or 0, graph.values[shared.output].size_bytes)
+        size_bytes = graph.values[shared.output].size_bytes
+        if is_patch(shared, sharing) and not shared.is_read and size_bytes:
+            return Fraction(shared.written_bytes or 0, size_bytes)
     return None
 
 

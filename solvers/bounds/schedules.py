@@ -70,6 +70,8 @@ def why_unbounded(problem: Problem, graph: Graph | None) -> str:
         return "it is proven for latency alone, not for a blend of objectives"
     if problem.steady_state:
         return "it is proven for one inference, not for steady state"
+    if graph is not None and graph.states:
+        return "it counts outputs whole, and of states (--state) operators may write a part"
     if len(problem.target.tiers) != 2 and not is_limited:
         return f"it is proven for two memories, not for {len(problem.target.tiers)}"
     if graph is None or not graph.operators:

@@ -184,3 +184,47 @@ def _masked(b: _Builder, sizes: Decoder, name: str, scores: str) -> str:
     later = b.add("Greater", [rows, "position"], f"{name}_later")
     least = b.constant(f"{name}_least", -1e9, np.float32)
     return b.add("Where", [later, least, scores], f"{name}_masked")
+
+
+def grouped_decoder(rows: int = 8) -> onnx.ModelProto:
+    """Caches of all rows in com.microsoft's GroupQueryAttention, which writes a row; 2 layers."""
+    b = _Builder()
+    heads, kv_heads, size, vocabulary = 4, 2, 16, 64
+    width = heads * size
+    inputs = [
+        helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 1]),
+        helper.make_tensor_value_info("last", TensorProto.INT32, [1]),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, vocabulary]),
+        helper.make_tensor_value_info("next_last", TensorProto.INT32, [1]),
+    ]
+    b.add("Add", ["last", b.constant("one", [1], np.int32)], "next_last")
+    total = b.constant("total", rows, np.int32)
+    x = b.add("Gather", [b.weight("table", vocabulary, width), "ids"], "embedded")
+    for layer in range(2):
+        made = [
+            b.add("MatMul", [x, b.weight(f"{n}{layer}_w", width, columns)], f"{n}{layer}")
+            for n, columns in (("q", width), ("k", kv_heads * size), ("v", kv_heads * size))
+        ]
+        caches = [f"past_k{layer}", f"past_v{layer}"]
+        results = [f"attended{layer}", f"present_k{layer}", f"present_v{layer}"]
+        for past, present in zip(caches, results[1:], strict=True):
+            inputs.append(_info(past, [1, kv_heads, rows, size]))
+            outputs.append(_info(present, [1, kv_heads, rows, size]))
+        attention = helper.make_node(
+            "GroupQueryAttention",
+            [*made, *caches, "last", total],
+            results,
+            name=f"attention{layer}",
+            domain="com.microsoft",
+            num_heads=heads,
+            kv_num_heads=kv_heads,
+        )
+        b.nodes.append(attention)
+        y = b.add("MatMul", [results[0], b.weight(f"o{layer}_w", width, width)], f"o{layer}")
+        x = b.add("Add", [x, y], f"x{layer}")
+    b.add("MatMul", [x, b.weight("head", width, vocabulary)], "logits")
+    graph = helper.make_graph(b.nodes, "grouped", inputs, outputs, b.weights)
+    sets = [helper.make_opsetid("", 18), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=sets, ir_version=8)

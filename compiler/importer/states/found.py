@@ -117,7 +117,8 @@ class _Finder:
         The list is empty where the operator could, and its operands are others.
         """
         graph, makers = self.graph, self.makers
-        index = makers.get(source_of(graph, makers, result))
+        whole = source_of(graph, makers, result)
+        index = makers.get(whole)
         if index is None:
             return []
         operator = graph.operators[index]
@@ -126,7 +127,8 @@ class _Finder:
             source = source_of(graph, makers, old)
             fits = source in self.inputs and grown_axis(graph, makers, source, result) is not None
         else:
-            patched = [s.input for s in operator.sharings if s.written_bytes is not None]
+            patches = (s for s in operator.sharings if s.written_bytes is not None)
+            patched = [s.input for s in patches if s.output == whole]
             if not patched:
                 return None
             old = patched[0]

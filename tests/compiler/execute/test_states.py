@@ -7,7 +7,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from tests.support.decode_models import Decoder, growing_decoder, preallocated_decoder
+from tests.support.decode_models import (
+    Decoder,
+    grouped_decoder,
+    growing_decoder,
+    preallocated_decoder,
+)
 from tests.support.onnx_models import info, model, node, weight
 from ullage.compiler.common.errors import UsageError, VerificationError
 from ullage.compiler.driver.compile import compile_model
@@ -43,6 +48,7 @@ def training_step() -> onnx.ModelProto:
 MODELS = {
     "grows": lambda: growing_decoder(replace(SMALL, kv_heads=2, length="past")),
     "allocated": lambda: preallocated_decoder(replace(SMALL, length=12)),
+    "attends": lambda: grouped_decoder(16),
     "trains": training_step,
 }
 TARGETS = ("edge-npu", "edge-npu-spm", "phone-npu-flash", "cosma")

@@ -3,7 +3,12 @@
 import onnx
 import pytest
 
-from tests.support.decode_models import Decoder, growing_decoder, preallocated_decoder
+from tests.support.decode_models import (
+    Decoder,
+    grouped_decoder,
+    growing_decoder,
+    preallocated_decoder,
+)
 from tests.support.onnx_models import const, imported, info, model, node, weight
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.importer.states.pairs import NO_STATES, with_states
@@ -47,6 +52,28 @@ def test_preallocated_caches_and_the_position_are_found() -> None:
         State("past_k0", "present_k0"),
         State("past_v0", "present_v0"),
     }
+
+
+def test_caches_of_an_attention_are_found_of_which_it_reads_all_and_writes_a_row() -> None:
+    graph = with_states(graph_of(grouped_decoder()), ["auto"])
+    assert set(graph.states) == {
+        State("last", "next_last"),
+        *(State(f"past_{n}{i}", f"present_{n}{i}") for n in "kv" for i in (0, 1)),
+    }
+    program = build_program(graph, model_order(graph))
+    caches = {i: b for i, b in enumerate(program.buffers) if b.name.startswith("past_")}
+    assert len(caches) == 4
+    attentions = [s for s in program.steps if s.kind == "GroupQueryAttention"]
+    accessed = [
+        (use.write, use.accessed_bytes, caches[use.buffer].size_bytes)
+        for step in attentions
+        for use in step.uses
+        if use.buffer in caches
+    ]
+    assert len(accessed) == 8
+    for write, accessed_bytes, size_bytes in accessed:
+        assert size_bytes == 8 * 2 * 16 * 4
+        assert accessed_bytes == (size_bytes // 8 if write else size_bytes)
 
 
 def test_nothing_is_asked_nothing_changes() -> None:
