@@ -1,8 +1,10 @@
 """JSON files from anywhere: read strictly, and errors that name the field and what it holds."""
 
 import json
+import stat
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,33 +16,68 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError
 
 
+def json_value(data: bytes) -> Any:  # noqa: ANN401 - a document may hold anything
+    """What a JSON document in UTF-8 holds.
+
+    Raises:
+        ValueError: no JSON, one key twice in an object, or nested too deep for a reader; says what
+            to do about a byte order mark, another encoding, or a file that is cut short.
+    """
+    if data.startswith(BOM_UTF8):
+        raise ValueError("it begins with a byte order mark; save it as UTF-8 without one")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} is {data[error.start]:#04x}"
+        raise ValueError(f"it is no UTF-8 text ({byte}); save it as UTF-8") from error
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        return json.loads(text, object_pairs_hook=_with_unique_keys)
+    except json.JSONDecodeError as error:
+        is_cut = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated")
+        more = "; the file ends before the document does" if is_cut else ""
+        raise ValueError(f"invalid JSON: {error}{more}") from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
 def json_object(data: bytes) -> dict[str, Any]:
     """The object that a JSON document is.
 
     Raises:
-        ValueError: no JSON, one that is no object, one key twice in an object, or nested too deep
-            for a reader.
+        ValueError: as of `json_value`, or it holds no object.
     """
-    try:
-        document = json.loads(data, object_pairs_hook=_with_unique_keys)
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
+    document = json_value(data)
     if not isinstance(document, dict):
         raise ValueError(f"it holds {brief(document)}, not an object")  # noqa: TRY004 - as no JSON
     return document
 
 
-def object_at(path: object) -> dict[str, Any] | None:
+def object_at(path: object) -> Mapping[str, Any] | None:
     """The object in a `.json` file; None where a path leads to none.
 
     It tells what kind of file a user has named. Whoever then reads it says what is wrong with it.
+    The last file is parsed once, however often it is asked for, until it changes.
     """
     if not isinstance(path, Path) or path.suffix != ".json":
         return None
     try:
-        return json_object(read_file(path, MAX_READ_BYTES))
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None  # what a pipe gives is for its reader
+    try:
+        return _object_of(path, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     except (ValueError, UsageError):
         return None
+
+
+@lru_cache(maxsize=1)
+def _object_of(path: Path, *_state: int) -> Mapping[str, Any]:
+    """The object in a file, in one state of the file; callers share it and leave it as it is."""
+    return json_object(read_file(path, MAX_READ_BYTES))
 
 
 def check_version(

@@ -5,7 +5,6 @@ operators; cascades also where no schedule is named and nothing speaks against i
 schedule that somebody made is planned as it is, also one that a plan names.
 """
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError, located
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.json_files import json_value
 from ullage.compiler.common.units import percent_above
 from ullage.compiler.driver.options import AGENT, DEFAULT_SOLVER, SEARCHED, WHOLE, CompileOptions
 from ullage.compiler.driver.result import Compiled, gap_of
@@ -315,8 +315,8 @@ def read_schedule(path: Path, graph: Graph) -> Schedule:
         )
     data = read_file(path, MAX_READ_BYTES)
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = json_value(data)
+    except ValueError as error:
         raise UsageError(f"{path}: no JSON document: {error}") from error
     if isinstance(document, dict) and "format_version" in document:
         document = _schedule_of_plan(load_plan(data, str(path)), path, graph)

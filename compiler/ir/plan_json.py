@@ -11,6 +11,7 @@ from ullage.compiler.common.json_files import (
     brief,
     check_version,
     field_fault,
+    json_fault,
     json_object,
     published,
 )
@@ -81,6 +82,9 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
     try:
         read = _adapter(version).validate_json(data)
     except ValidationError as error:
+        damage = json_fault(error, data)
+        if damage is not None:
+            raise UsageError(f"{where}: not a plan file: {damage}") from error
         field_name, fault = field_fault(error)
         raise MalformedPlanError(
             f"{where}: not a plan: {fault}",

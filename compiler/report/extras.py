@@ -1,6 +1,5 @@
 """Data of other commands that a report can show: comparisons, sweeps, prices of resources."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.json_files import json_object
 
 # Keys of a row of `compare --json` or `sweep --json` that the report uses.
 KEYS = (
@@ -72,12 +72,9 @@ def read_extras(paths: Sequence[Path]) -> Extras:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(read_file(path, MAX_READ_BYTES))
-    except (ValueError, RecursionError) as error:
-        raise _odd(path, f"no JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise _odd(path, "no JSON object")
-    return document
+        return json_object(read_file(path, MAX_READ_BYTES))
+    except ValueError as error:
+        raise _odd(path, f"no JSON object: {error}") from error
 
 
 def _row(path: Path, row: object) -> dict[str, Any]:

@@ -60,10 +60,12 @@ def import_joint(
         ModelError: the file has another form, two operators have one name, an operator reads what
             nothing makes, or a size is beyond what 64-bit integers hold.
     """
-    try:
-        document = json_object(read_file(path, MAX_READ_BYTES, ModelError))
-    except ValueError as error:
-        raise ModelError(f"{path}: no JSON document: {error}") from error
+    document = object_at(path)
+    if document is None:  # it says what is wrong
+        try:
+            document = json_object(read_file(path, MAX_READ_BYTES, ModelError))
+        except ValueError as error:
+            raise ModelError(f"{path}: no JSON document: {error}") from error
     return _Reader(document, str(path), dtype).graph(name or path.stem, outputs)
 
 

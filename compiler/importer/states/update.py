@@ -9,13 +9,14 @@ needs: their gradients, and the part of the backward pass that serves these alon
 A list may give names with ratios, of output channels (`shares`).
 """
 
-import json
+from codecs import BOM_UTF8
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
+from ullage.compiler.common.json_files import json_value
 from ullage.compiler.common.units import counted
 from ullage.compiler.importer.states.found import find_pairs
 from ullage.compiler.importer.states.shares import Share, share_of, split_shares
@@ -52,9 +53,10 @@ def parse_updates(text: str) -> Updates:
             "parameters"
         )
     try:
-        content = read_file(path, MAX_READ_BYTES).decode()
-        listed = json.loads(content) if content.lstrip()[:1] in {"[", "{"} else content.split("\n")
-    except (ValueError, RecursionError) as error:
+        data = read_file(path, MAX_READ_BYTES).removeprefix(BOM_UTF8)
+        is_json = data.lstrip()[:1] in {b"[", b"{"}
+        listed = json_value(data) if is_json else data.decode().split("\n")
+    except ValueError as error:
         raise UsageError(f"{path}: no list of names: {error}") from error
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
         raise UsageError(f"{path}: names of parameters, one a line, or a JSON list of texts")
