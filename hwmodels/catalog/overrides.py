@@ -1,6 +1,7 @@
 """Overrides of target fields by dotted path: the command line's `--set FIELD=VALUE`."""
 
 import difflib
+import fnmatch
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from typing import Any
@@ -9,6 +10,7 @@ from pydantic import BaseModel
 
 from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.units import counted
 from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS
 from ullage.compiler.ir.target import DEFAULT_CYCLES
 from ullage.hwmodels.catalog import quantities as figures
@@ -132,6 +134,14 @@ def overridden(
 
 
 def _unknown_field(path: str, fields: Mapping[str, type], label: str) -> UsageError:
+    several = fnmatch.filter(fields, path[:120]) if "*" in path else []
+    if several:
+        each = " ".join(f"{OVERRIDE_ORIGIN} {field}=..." for field in several[:NEAR])
+        return UsageError(
+            f"{OVERRIDE_ORIGIN}: {path[:120]!r} stands for {counted(len(several), 'field')}; name "
+            f"one at a time: {each}",
+            {"field": path[:120], "fields": several},
+        )
     close = difflib.get_close_matches(path[:120], fields, n=1, cutoff=0.5)
     names = [field for field in fields if not field.startswith(_BY_DTYPE)]
     names += [f"{prefix}DTYPE" for prefix in _BY_DTYPE]

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -20,6 +22,15 @@ from ullage.compiler.common.ranges import (
     MIN_SHARE,
 )
 from ullage.compiler.common.units import MAX_SIZE_BYTES, parse_size
+
+# A number with a unit behind it; lengths are bounded, as texts come from the command line.
+_WITH_UNIT = re.compile(
+    r"([0-9]{1,30}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,2})?|\.[0-9]{1,30}) ?([A-Za-zµ]{1,3})"
+)
+# Units that a text may have in place of the field's own, as powers of ten of that.
+_SECONDS = {"s": 0, "ms": -3, "us": -6, "µs": -6, "ns": -9, "ps": -12}
+_JOULES = {"J": 0, "mJ": -3, "uJ": -6, "µJ": -6, "nJ": -9, "pJ": -12, "fJ": -15}
+_HERTZ = {"Hz": 0, "kHz": 3, "MHz": 6, "GHz": 9}
 
 
 def _size(value: object) -> int:
@@ -82,12 +93,45 @@ def _real(value: object) -> float:
     return number
 
 
+def _scaled(value: object, units: Mapping[str, int]) -> object:
+    """A text with a unit as the number in the field's own unit; anything else as it is."""
+    match = _WITH_UNIT.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return value
+    if match[2] not in units:
+        own, known = next(iter(units)), ", ".join(units)
+        raise ValueError(f"unknown unit {match[2]!r}; write one of {known}, or a number in {own}")
+    return float(Decimal(match[1]).scaleb(units[match[2]]))
+
+
 def _amount(value: object) -> float:
     """A time in seconds or an energy in joules."""
     number = _real(value)
     if number and not MIN_AMOUNT <= number <= MAX_SECONDS:
         raise ValueError(f"0 or a number from {MIN_AMOUNT:g} to {MAX_SECONDS:g} is needed")
     return number
+
+
+def _seconds(value: object) -> float:
+    """A time in seconds, or a text such as `1us`."""
+    return _amount(_scaled(value, _SECONDS))
+
+
+def _joules(value: object) -> float:
+    """An energy in joules, or a text such as `2pJ`."""
+    return _amount(_scaled(value, _JOULES))
+
+
+def _hertz(value: object) -> float:
+    """A frequency in hertz, or a text such as `500MHz`."""
+    return _rate(_scaled(value, _HERTZ))
+
+
+def _bandwidth(value: object) -> float:
+    """Bytes per second, or a text such as `4GB/s` or `4GiB/s`."""
+    if isinstance(value, str) and value.strip().lower().endswith("/s"):
+        return _rate(_size(value.strip()[:-2]))
+    return _rate(value)
 
 
 def _rate(value: object) -> float:
@@ -198,7 +242,7 @@ class BytesPerSecond(Figure):
     """A bandwidth in bytes per second."""
 
     expected_unit = "bytes/s"
-    value: Annotated[float, BeforeValidator(_rate)]
+    value: Annotated[float, BeforeValidator(_bandwidth)]
 
 
 class MacsPerSecond(Figure):
@@ -254,28 +298,28 @@ class Hertz(Figure):
     """A clock frequency in hertz."""
 
     expected_unit = "Hz"
-    value: Annotated[float, BeforeValidator(_rate)]
+    value: Annotated[float, BeforeValidator(_hertz)]
 
 
 class Seconds(Figure):
     """A time in seconds, 0 or more."""
 
     expected_unit = "s"
-    value: Annotated[float, BeforeValidator(_amount)]
+    value: Annotated[float, BeforeValidator(_seconds)]
 
 
 class JoulesPerByte(Figure):
     """An energy in joules per byte, 0 or more."""
 
     expected_unit = "J/byte"
-    value: Annotated[float, BeforeValidator(_amount)]
+    value: Annotated[float, BeforeValidator(_joules)]
 
 
 class JoulesPerMac(Figure):
     """An energy in joules per multiply-accumulate, 0 or more."""
 
     expected_unit = "J/MAC"
-    value: Annotated[float, BeforeValidator(_amount)]
+    value: Annotated[float, BeforeValidator(_joules)]
 
 
 def figure_type(field: FieldInfo) -> type[Figure] | None:

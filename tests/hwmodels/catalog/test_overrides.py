@@ -139,3 +139,34 @@ def test_models_and_their_tables_can_be_overridden(tmp_path: Path) -> None:
     assert compute.efficiency == {"depthwise": 0.3}
     assert compute.output_stage == OutputStage(1e9, ("Relu", "Clip"))
     assert refused(path, {"compute.mac_blocks.output_cycles.Conv": "1"})
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "number"),
+    [
+        ("tiers.dram.latency_s", "1us", 1e-6),
+        ("tiers.dram.latency_s", "3 us", 3e-6),
+        ("compute.overhead_s", "250ns", 2.5e-7),
+        ("tiers.dram.read_bytes_per_s", "2GB/s", 2e9),
+        ("tiers.dram.read_bytes_per_s", "1GiB/s", 2.0**30),
+        ("tiers.dram.read_energy_j_per_byte", "20pJ", 2e-11),
+    ],
+)
+def test_a_unit_is_as_good_as_its_number(field: str, text: str, number: float) -> None:
+    assert load_target("edge-npu", {field: text}) == load_target("edge-npu", {field: repr(number)})
+
+
+@pytest.mark.parametrize("text", ["1parsec", "1um", "1Gs", "us", "1 u s", "-1us", "1us2"])
+def test_what_is_no_time_is_refused_with_a_remedy(text: str) -> None:
+    with pytest.raises(
+        UsageError, match=r"tiers\.dram\.latency_s\.value: found .*(such as|or a number in s)"
+    ):
+        load_target("edge-npu", {"tiers.dram.latency_s": text})
+
+
+def test_a_pattern_is_refused_with_the_fields_that_it_stands_for() -> None:
+    with pytest.raises(UsageError, match="stands for 2 fields; name one at a time") as refused:
+        load_target("edge-npu", {"tiers.*.latency_s": "1us"})
+    fields = ["tiers.sram.latency_s", "tiers.dram.latency_s"]
+    assert refused.value.details["fields"] == fields
+    assert all(f"--set {field}=..." in refused.value.message for field in fields)
