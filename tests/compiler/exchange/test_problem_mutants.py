@@ -54,19 +54,20 @@ def verdict(document: dict[str, Any]) -> str:
     return "planned"
 
 
+@pytest.mark.wide(6)
 @pytest.mark.parametrize("target", ["edge-npu", "edge-npu-spm"])
-@pytest.mark.parametrize("quarter", range(4))
-def test_a_changed_problem_is_refused_or_planned(target: str, quarter: int) -> None:
+@pytest.mark.parametrize("part", range(16))
+def test_a_changed_problem_is_refused_or_planned(target: str, part: int) -> None:
     document = json.loads(dump_problem(small(target)))
     found: Counter[str] = Counter()
-    for name, mutant in list(mutants_of(document))[quarter::4]:
+    for name, mutant in list(mutants_of(document))[part::16]:
         try:
             found[verdict(mutant)] += 1
         except Exception as error:
             raise AssertionError(f"{name}: {error}") from error
     assert set(found) <= {"refused", "planned", "infeasible"}
-    assert found["refused"] > 50
-    assert found["planned"] > 20
+    assert found["refused"] > 10
+    assert found["planned"] > 3
 
 
 @pytest.mark.parametrize("solver", ["all-slow", "greedy", "msa", "fluid"])
