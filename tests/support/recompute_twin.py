@@ -52,6 +52,11 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
         kept[current[index]] = one.is_output
     busy, stored = [0.0] * len(order), [0.0] * len(order)
     room = [of.capacity_bytes - float(of.scratch_bytes[i]) for i in order]
+    overwritten = {
+        other
+        for new, other in overwrites.items()
+        if not kept[other] and users[other][-1] == users[new][0]
+    }
     gaps: list[tuple[float, int, int, int]] = []
     for number, places in enumerate(users):
         if not written[number]:
@@ -61,11 +66,11 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
             saved += write_s[number]
         for at, (before, now) in enumerate(pairwise(places)):
             begin = before if written[number] and at == 0 else before + 1
-            other = overwrites.get(number, -1)
-            if other >= 0 and not kept[other] and users[other][-1] == before and at == 0:
-                begin = before + 1
-            worth = saved / sizes[number] / (now + 1 - begin)
-            gaps.append((worth, number, begin, now + 1))
+            end = now + 1
+            if at == len(places) - 2 and number in overwritten:
+                end = max(now, begin + 1)
+            worth = saved / sizes[number] / (end - begin)
+            gaps.append((worth, number, begin, end))
     least = [1.0] * len(users)
     for _, number, begin, end in sorted(gaps, key=lambda gap: -gap[0]):
         share = min(1.0, max(0.0, min(room[begin:end])) / sizes[number])

@@ -12,6 +12,10 @@ more use: the gap behind its last access counts as one. So two dropped neighbour
 one that is kept between them ends it, as a checkpoint does (Chen et al., Training Deep Nets with
 Sublinear Memory Cost, 2016).
 
+A result may be dropped right behind the operator that makes it, too. Where nothing reads it before
+it is made again, the operator does not run there: it is delayed to its first reader, and operators
+run for the first time in another order (`first_runs`).
+
 What is computed again is there until the access that ends the gap. Behind the last access, a choice
 (`stays`): the next chain makes it anew, or it is there from then on, so that a whole stretch of the
 order is run again just once. Plans decide for themselves
@@ -21,6 +25,7 @@ whether it stays in fast memory until then.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heapify, heappop, heappush
 
 from ullage.compiler.importer.joint.aten import RANDOM
 from ullage.compiler.ir.graph import Graph
@@ -45,7 +50,7 @@ class GapOf:
     Attributes:
         result: index of the result.
         number: the gap before its access `number + 1`, where access 0 is the one that makes it; as
-            many as there are readers for the gap behind the last.
+            many as there are readers for the gap behind the last. Gap 0 delays the operator.
         stays: of the gap behind the last access: what a chain computes again in it is there for the
             chains behind that, too; else each makes it anew.
     """
@@ -112,7 +117,8 @@ class RecomputeFacts:
             GapOf(index, number)
             for index, result in enumerate(self.results)
             if self.again[result.producer] and not result.is_output
-            for number in range(1, len(result.places))
+            for number in range(len(result.places))
+            if len(result.places) > 1
         )
 
 
@@ -182,7 +188,23 @@ def schedule_of(facts: RecomputeFacts, dropped: Collection[GapOf]) -> Schedule:
         copy = copies.get(operator, -1) + 1
         copies[operator] = copy
         parts.append(Part(operator, (), copy))
-    return Schedule(RECOMPUTE, tuple(parts))
+    schedule = Schedule(RECOMPUTE, tuple(parts))
+    if all(gap.number for gap in dropped):
+        return schedule
+    # Where operators are delayed, what arranges their results follows them.
+    behind: dict[int, list[Part]] = {}
+    last = -1
+    for operator in first_runs(facts, schedule):
+        if facts.writes[operator]:
+            last = operator
+        else:
+            behind.setdefault(last, []).append(Part(operator))
+    moved = behind.get(-1, [])
+    for part in parts:
+        if facts.writes[part.operator]:
+            moved.append(part)
+            moved += behind.get(part.operator, ()) if part.copy == 0 else ()
+    return Schedule(RECOMPUTE, tuple(moved))
 
 
 def parts_of(
@@ -234,8 +256,40 @@ def parts_of(
     return _needed(facts, sequence)
 
 
+def first_runs(facts: RecomputeFacts, schedule: Schedule) -> tuple[int, ...]:
+    """The operators in the order in which they run for the first time.
+
+    Those that only arrange bytes follow what they read at once.
+
+    Args:
+        facts: the graph.
+        schedule: of all of its operators.
+    """
+    operators = facts.graph.operators
+    maker = {name: index for index, o in enumerate(operators) for name in o.outputs}
+    rank = {part.operator: at for at, part in enumerate(schedule.parts) if part.copy == 0}
+    waits = {i: {maker[name] for name in operators[i].inputs if name in maker} for i in rank}
+    readers: dict[int, list[int]] = {}
+    for index, makers in waits.items():
+        for one in makers:
+            readers.setdefault(one, []).append(index)
+    ready = [(rank[i] if facts.writes[i] else -1, i) for i, makers in waits.items() if not makers]
+    heapify(ready)
+    order: list[int] = []
+    while ready:
+        _, index = heappop(ready)
+        order.append(index)
+        for reader in readers.get(index, ()):
+            waits[reader].discard(index)
+            if not waits[reader]:
+                heappush(ready, (rank[reader] if facts.writes[reader] else -1, reader))
+    return tuple(order)
+
+
 def _needed(facts: RecomputeFacts, sequence: Sequence[tuple[int, bool]]) -> list[int]:
-    """The operators without repetitions of which nothing is read before it is made again.
+    """The operators without runs of which nothing is read before it is made again.
+
+    One of whose results nothing is ever read runs once.
 
     Args:
         facts: the graph.
@@ -243,10 +297,13 @@ def _needed(facts: RecomputeFacts, sequence: Sequence[tuple[int, bool]]) -> list
     """
     wanted = bytearray(result.is_output for result in facts.results)
     kept: list[int] = []
+    later: set[int] = set()
     for operator, is_first in reversed(sequence):
         writes = facts.writes[operator]
-        if not is_first and not any(wanted[result] for result in writes):
+        is_only = is_first and operator not in later
+        if not is_only and not any(wanted[result] for result in writes):
             continue
+        later.add(operator)
         for result in writes:
             wanted[result] = 0
         for result in facts.reads[operator]:

@@ -102,18 +102,20 @@ def _sequence_of(listed: Listed, gone: Flags, sequence: Ints) -> int:
 
 
 def _needed_of(listed: Listed, sequence: Ints, length: int, first_time: Flags) -> int:
-    """Leave out repetitions of which nothing is read before it is made again; how many are left."""
+    """Leave out runs of which nothing is read before it is made again; how many are left."""
     _, read_first, read_of, write_first, write_of, _, _, is_output, _ = listed
     wanted = is_output.copy()
+    later = np.zeros(len(read_first) - 1, dtype=np.uint8)
     kept = length
     for at in range(length - 1, -1, -1):
         operator = sequence[at]
         writes = write_of[write_first[operator] : write_first[operator + 1]]
-        counts = first_time[at] == 1
+        counts = first_time[at] == 1 and later[operator] == 0
         for result in writes:
             counts = counts or wanted[result] == 1
         if not counts:
             continue
+        later[operator] = 1
         for result in writes:
             wanted[result] = 0
         for result in read_of[read_first[operator] : read_first[operator + 1]]:
@@ -266,13 +268,17 @@ def _gaps_of(
     """The gaps between accesses of an item: item, begin, end, and minus what closing it is worth.
 
     A result is there as it is written; of one that only one access reads, closing the gap saves the
-    store as well. One that overwrites an item whose last access that is takes no room of its own at
-    that step.
+    store as well. An item that a result overwrites at its last access takes no room there.
     """
     items = len(written)
     count = len(placed) - items
     gap_item, gap_begin = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
     gap_end, worth = np.empty(count, dtype=np.int64), np.empty(count)
+    overwritten = np.zeros(items, dtype=np.uint8)
+    for item in range(items):
+        other = taken_over[item]
+        if other >= 0 and not kept[other]:
+            overwritten[other] = placed[begins[other + 1] - 1] == placed[begins[item]]
     gap = 0
     for item in range(items):
         saved_s = read_s[item]
@@ -280,12 +286,11 @@ def _gaps_of(
             saved_s += write_s[item]
         for at in range(begins[item] + 1, begins[item + 1]):
             is_made = written[item] == 1 and at == begins[item] + 1
-            other = taken_over[item]
-            if is_made and other >= 0 and not kept[other]:
-                is_made = placed[begins[other + 1] - 1] != placed[at - 1]
             gap_item[gap] = item
             gap_begin[gap] = placed[at - 1] + (0 if is_made else 1)
             gap_end[gap] = placed[at] + 1
+            if at + 1 == begins[item + 1] and overwritten[item]:
+                gap_end[gap] = max(placed[at], gap_begin[gap] + 1)
             worth[gap] = -saved_s / size[item] / (gap_end[gap] - gap_begin[gap])
             gap += 1
     return gap_item, gap_begin, gap_end, worth

@@ -45,7 +45,11 @@ def waiting(facts: RecomputeFacts) -> list[GapOf]:
     found: list[GapOf] = []
     for gap in facts.gaps:
         places = facts.results[gap.result].places
-        if gap.number + 1 < len(places) and places[gap.number] < place <= places[gap.number + 1]:
+        if (
+            gap.number > 0
+            and gap.number + 1 < len(places)
+            and places[gap.number] < place <= places[gap.number + 1]
+        ):
             found.append(gap)
     return found
 
@@ -126,7 +130,7 @@ def redone_sets(facts: RecomputeFacts) -> list[frozenset[GapOf]]:
         long: set[GapOf] = set()
         for gap in facts.gaps:
             places = facts.results[gap.result].places
-            if gap.number + 1 < len(places):
+            if gap.number > 0 and gap.number + 1 < len(places):
                 length = places[gap.number + 1] - places[gap.number]
                 if length >= share * len(facts.order):
                     long.add(gap)

@@ -8,7 +8,7 @@
    one window of the order (iterated local search; Lourenco, Martin and Stutzle, 2003).
    It begins a second time with the best of the sets that a relaxation repeats (`bound`), which
    also proves what no schedule of the order falls below.
-2. The best two on the way, and the best of each family that others would choose, are ranked by the
+2. The best on the way, and the best of each family that others would choose, are ranked by the
    fluid LPs of their schedules, which know when data moves.
 
 Decisions are per tensor and gap, never per operator and step: what a step needs follows from them.
@@ -30,6 +30,7 @@ from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute.bound import (
+    Solved,
     bound_of,
     relaxed_sets,
     solved_relaxations,
@@ -41,6 +42,7 @@ from ullage.solvers.scheduling.recompute.copies import (
     STAYS,
     GapOf,
     RecomputeFacts,
+    first_runs,
     recompute_facts,
     schedule_of,
 )
@@ -51,18 +53,18 @@ from ullage.solvers.scheduling.recompute.known import (
     knapsack_sets,
     redone_sets,
 )
-from ullage.solvers.scheduling.recompute.order_items import order_items, why_no_items
+from ullage.solvers.scheduling.recompute.order_items import OrderItems, order_items, why_no_items
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
-# Sets that the surrogate values at most.
-MOST_VALUED = 15_000
+# Sets that the surrogate values at most, and operators of all of them together: some two seconds.
+MOST_VALUED, MOST_OPERATORS = 25_000, 8_000_000
 # Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
 KICKS, KICK_SHARES = (8, 16, 32, 64), (0.1, 0.3, 0.6)
 # Optima in a row that are no better after which the search ends.
-PATIENCE = 30
+PATIENCE = 60
 # Sets between two looks at the clock.
 CLOCK_EVERY = 16
 # Share of the time left for the surrogate; the rest is for the LPs.
@@ -77,8 +79,9 @@ LIMIT_SHARE = 0.5
 LEAST_PLACES = 2
 # Relative gain that counts, and the chance that an equal set is taken.
 GAIN, EQUAL_CHANCE = 1e-7, 0.5
-# Sets of the search of which LPs are solved.
-RANKED = 2
+# Sets of the search of which LPs are solved: between these numbers, and about so many operators in
+# all of them.
+RANKED, RANKED_OPERATORS = (2, 6), 1000
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,8 @@ class RecomputeResult:
         dropped: the gaps.
         valued: sets valued by the surrogate.
         is_cut_short: the time limit ended the search.
-        bound: latency that no schedule of the order falls below, with any repetitions; None where
-            nothing is proven.
+        bound: latency that no schedule falls below in which operators run for the first time in the
+            order, or in that of the schedule, with any repetitions; None where nothing is proven.
     """
 
     schedule: Schedule
@@ -118,36 +121,39 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     whole = Schedule.whole(task.order)
     facts = recompute_facts(task.graph, task.order, task.aliases)
     problem = task.problem_of(whole)
-    bound, relaxed = _relaxed(task, facts, problem, budget.share(RELAXED_SHARE))
+    items, solved = _relaxed(task, budget.share(RELAXED_SHARE))
+    bound = bound_of(solved)
+    relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
     sets = search.run(relaxed)
-    chosen = [*sets[: -RANKED - 1 : -1], *search.rivals[::-1]]
+    ranked = min(max(RANKED[0], RANKED_OPERATORS // max(1, len(task.order))), RANKED[1])
+    chosen = [*sets[: -ranked - 1 : -1], *search.rivals[::-1]]
     best = _ranked(task, facts, list(dict.fromkeys(chosen)), budget)
     schedule = schedule_of(facts, best)
     if all(part.copy == 0 for part in schedule.parts) or not _is_legal(task, schedule):
         schedule = whole
+    elif bound is not None and (order := first_runs(facts, schedule)) != task.order:
+        # The answer is this plan or that without repetitions: what is proven holds in both orders.
+        other = bound_of(_relaxed(replace(task, order=order), budget)[1])
+        bound = None if other is None else min(bound, other, key=lambda one: one.value)
     return RecomputeResult(schedule, best, search.valued, budget.is_over(), bound)
 
 
-def _relaxed(
-    task: SchedulingTask, facts: RecomputeFacts, problem: Problem, budget: Budget
-) -> tuple[Bound | None, list[frozenset[GapOf]]]:
-    """What relaxations of the order prove, and the sets of gaps that they drop.
+def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, list[Solved]]:
+    """The items of an order and its relaxations; none where nothing is proven of it.
 
     Args:
         task: the graph in its order, the target and the objective.
-        facts: the graph in its order.
-        problem: operators whole, in that order.
         budget: the time.
     """
+    problem = task.problem_of(Schedule.whole(task.order))
     if why_no_items(problem):
         return None, []
     items = order_items(task.graph, task.order, task.aliases, problem)
     if items is None or not items.operators:
         return None, []
     budget.progress("relaxing recomputation")
-    solved = solved_relaxations(items, streaming_s(items), budget)
-    return bound_of(solved), relaxed_sets(facts, items, solved)
+    return items, solved_relaxations(items, streaming_s(items), budget)
 
 
 def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:
@@ -202,6 +208,7 @@ class _GapSearch:
         self._budget = budget
         self._rng = np.random.default_rng(task.seed)
         self._surrogate = surrogate_of(facts, problem)
+        self._most = min(MOST_VALUED, MOST_OPERATORS // max(1, len(facts.order)))
         self._gaps = [gap for gap in facts.gaps if self._may_pay(gap)]
         self._made_at = [self.facts.results[gap.result].places[0] for gap in self._gaps]
         self._is_last = [
@@ -235,7 +242,7 @@ class _GapSearch:
         starts = self._best_of(relaxed)
         idle = 0
         current = gone.copy()
-        while idle < PATIENCE and self.valued < MOST_VALUED and not self._budget.is_over():
+        while idle < PATIENCE and self.valued < self._most and not self._budget.is_over():
             self._budget.progress(f"recomputation: {best:.6g}")
             value = self._descend(current)
             if value < best * (1 - GAIN):
@@ -256,7 +263,7 @@ class _GapSearch:
     def _descend(self, gone: Flags) -> float:
         """Passes until one gains nothing; changes `gone`. The value at the end."""
         value = np.inf
-        while not self._budget.is_over() and self.valued < MOST_VALUED:
+        while not self._budget.is_over() and self.valued < self._most:
             before, value = value, self._pass(gone, self._surrogate.value(gone))
             if value >= before * (1 - GAIN):
                 break
