@@ -15,7 +15,7 @@ Decisions are per tensor and gap, never per operator and step: what a step needs
 Whether the plan is better than the one without recomputation, the caller checks by planning both.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -79,6 +79,8 @@ LIMIT_SHARE = 0.5
 LEAST_PLACES = 2
 # Relative gain that counts, and the chance that an equal set is taken.
 GAIN, EQUAL_CHANCE = 1e-7, 0.5
+# Share by which the best set must be better than none, for operators to run again.
+LEAST_GAIN = 1e-3
 # Sets of the search of which LPs are solved: between these numbers, and about so many operators in
 # all of them.
 RANKED, RANKED_OPERATORS = (2, 6), 1000
@@ -130,7 +132,11 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     chosen = [*sets[: -ranked - 1 : -1], *search.rivals[::-1]]
     best = _ranked(task, facts, list(dict.fromkeys(chosen)), budget)
     schedule = schedule_of(facts, best)
-    if all(part.copy == 0 for part in schedule.parts) or not _is_legal(task, schedule):
+    if (
+        not search.gains(sets)
+        or all(part.copy == 0 for part in schedule.parts)
+        or not _is_legal(task, schedule)
+    ):
         schedule = whole
     elif bound is not None and (order := first_runs(facts, schedule)) != task.order:
         # The answer is this plan or that without repetitions: what is proven holds in both orders.
@@ -252,6 +258,11 @@ class _GapSearch:
                 idle += 1
             current = starts.pop() if starts else self._kicked(gone)
         return sets
+
+    def gains(self, sets: Sequence[frozenset[GapOf]]) -> bool:
+        """Whether the last set is better than the first by enough to run operators again."""
+        first, last = (self._surrogate.value(self._flags(one)) for one in (sets[0], sets[-1]))
+        return last < first * (1 - LEAST_GAIN)
 
     def _best_of(self, sets: Collection[frozenset[GapOf]]) -> list[Flags]:
         """The best of some sets by the surrogate; none of none, or where time is over."""
