@@ -73,7 +73,7 @@ def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
     else:
         solution = _in_tiers(problem, options, budget)
         if not options.own_plan:
-            bound = None if solution.bound is None else solution.bound.value
+            bound = None if solution.bound is None else _bound_of(solution)
             solution = _at_least_heuristic(solution, bound, budget)
     return replace(solution, stop_reason="time limit" if budget.is_over() else solution.stop_reason)
 

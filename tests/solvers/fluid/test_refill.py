@@ -6,7 +6,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from tests.support.solving import solve_with
+from tests.support.solving import Asked, solve_with
+from tests.support.wide import share
 from ullage.compiler.ir.assignment import Assignment, assignment_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Buffer, Program, Step, Use
@@ -105,8 +106,8 @@ def test_a_piece_that_arrives_too_late_is_caught() -> None:
 
 
 def test_fluid_streams_and_has_the_bound_of_both() -> None:
-    problem = layers(10, Random(3), 0.5)
-    plan = solve_with("fluid", problem)
+    problem = layers(share(10, 4), Random(3), 0.5)
+    plan = solve_with("fluid", problem, Asked(parameters={"own_plan": True}))
     bound = order_free_bound(problem)
     assert plan.lower_bound is not None
     assert bound.value <= value_of(plan) * (1 + 1e-9)
