@@ -14,7 +14,7 @@ BOUND_TOLERANCE = 1e-6
 VALUE_TOLERANCE = 1e-3
 
 
-@pytest.mark.wide(22)
+@pytest.mark.wide(16)
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("model", MODELS_ON_TARGETS, ids=lambda m: f"{m.name}-{m.target}")
 def test_answers_are_those_stored(model: GoldenModel, solver: str) -> None:

@@ -135,7 +135,7 @@ def test_a_problem_keeps_its_objective_whatever_else_is_asked() -> None:
 
 def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
     tiers = tuple(
-        Tier(name, size, 16e9, 16e9, 16, addressable=False)
+        Tier(name, size, 16e9, 16e9, 16, addressable=name == "tcm")
         for name, size in (("tcm", 4096), ("l2", 4096), ("dram", 1 << 20))
     )
     pairs = (("dram", "l2"), ("l2", "tcm"), ("tcm", "l2"), ("l2", "dram"))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.cases import random_case
+from tests.support.wide import share
 from ullage.compiler import CompileOptions, compile_model, compile_problem
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.emit import emit_plan
@@ -61,7 +62,7 @@ def changed(**fields: object) -> bytes:
     return text_of({k: v for k, v in (LISTS | fields).items() if v is not None})
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=share(60, 20), deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_random_problems_survive_the_round_trip(seed: int) -> None:
     problem = random_case(seed)

@@ -32,6 +32,7 @@ def test_processes_give_the_same_checkpoint(tmp_path: Path) -> None:
     assert checkpoint(tmp_path / "two.safetensors", "processes", 2) == alone
 
 
+@pytest.mark.wide(0)
 def test_ray_gives_the_same_checkpoint(tmp_path: Path) -> None:
     """In a process of its own: Ray forks, and JAX, which other tests import, forbids that."""
     pytest.importorskip("ray")

@@ -131,6 +131,8 @@ def test_bandwidth_by_kind_counts_once_in_a_part() -> None:
             nests=(LoopNest("matmul", "MatMul", width=30, channels=8, depth=16),),
             uses=tuple(replace(use, accessed_bytes=use.accessed_bytes // 2) for use in step.uses),
         )
+        if step.operator >= 0
+        else step
         for step in problem.steps
     )
     compute = replace(problem.target.compute, bandwidth_efficiency={"matmul": 0.8})

@@ -8,9 +8,8 @@ from tests.support.cases import target_of
 from tests.support.solving import solve_with
 from tests.support.targets import Op, make_problem
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.driver.compile import compile_problem
-from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.verify.verifier import find_violations
+from ullage.hwmodels.cost import score
 
 
 def test_what_never_comes_home_takes_no_space_there() -> None:
@@ -25,10 +24,10 @@ def test_what_never_comes_home_takes_no_space_there() -> None:
         [Op("one", ("x",), ("a",)), Op("two", ("a",), ("b",)), Op("three", ("b",), ("y",))],
         target_of(0, tiers=(sram, replace(dram, capacity_bytes=65536))),
     )
-    done = compile_problem(problem, CompileOptions(solver="fluid"))
-    cut = [r for r in done.plan.residencies if r.tier == "dram" and r.start_byte > 0]
+    plan = solve_with("fluid", problem)
+    cut = [r for r in plan.residencies if r.tier == "dram" and r.start_byte > 0]
     assert cut  # a tensor that is in fast memory in part, for all its life
-    assert done.score.peak_bytes["dram"] == done.score.load_bytes["dram"]
+    assert score(plan).peak_bytes["dram"] == score(plan).load_bytes["dram"]
 
 
 @pytest.mark.parametrize(("room", "proven"), [(1024, False), (32, True)])
