@@ -129,14 +129,14 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
     sets = search.run(relaxed)
     ranked = min(max(RANKED[0], RANKED_OPERATORS // max(1, len(task.order))), RANKED[1])
-    chosen = [*sets[: -ranked - 1 : -1], *search.rivals[::-1]]
-    best = _ranked(task, facts, list(dict.fromkeys(chosen)), budget)
+    chosen = dict.fromkeys([*sets[: -ranked - 1 : -1], *search.rivals[::-1]])
+    # Sets that delay operators and repeat none are orders, which are chosen before (`--order`).
+    repeating = [dropped for dropped in chosen if _repeats(facts, dropped)]
+    best = _ranked(task, facts, repeating, budget) if repeating else frozenset[GapOf]()
     schedule = schedule_of(facts, best)
-    if (
-        not search.gains(sets)
-        or all(part.copy == 0 for part in schedule.parts)
-        or not _is_legal(task, schedule)
-    ):
+    # Of what others would choose the surrogate may see no gain where the linear programs do.
+    pays = best in search.rivals or search.gains(sets)
+    if not repeating or not pays or not _is_legal(task, schedule):
         schedule = whole
     elif bound is not None and (order := first_runs(facts, schedule)) != task.order:
         # The answer is this plan or that without repetitions: what is proven holds in both orders.
@@ -160,6 +160,11 @@ def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, l
         return None, []
     budget.progress("relaxing recomputation")
     return items, solved_relaxations(items, streaming_s(items), budget)
+
+
+def _repeats(facts: RecomputeFacts, dropped: frozenset[GapOf]) -> bool:
+    """Whether an operator runs again where these gaps are dropped."""
+    return any(part.copy for part in schedule_of(facts, dropped).parts)
 
 
 def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:

@@ -22,7 +22,12 @@ from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
 from ullage.solvers.scheduling.recompute import surrogate as surrogates
 from ullage.solvers.scheduling.recompute.bound import MARKS, THRESHOLDS
-from ullage.solvers.scheduling.recompute.copies import RecomputeFacts, recompute_facts
+from ullage.solvers.scheduling.recompute.copies import (
+    GapOf,
+    RecomputeFacts,
+    recompute_facts,
+    schedule_of,
+)
 from ullage.solvers.scheduling.recompute.known import BUDGETS, LENGTHS, STRETCHES, ends
 from ullage.solvers.scheduling.recompute.search import recompute
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
@@ -161,3 +166,22 @@ def _operands(facts: RecomputeFacts, result: int) -> set[int]:
                 found.add(operand)
                 waiting.append(operand)
     return found
+
+
+def test_what_others_would_choose_is_taken_where_the_surrogate_sees_no_gain(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranked: list[frozenset[GapOf]] = []
+
+    def last(
+        _task: object, facts: RecomputeFacts, sets: list[frozenset[GapOf]], _budget: Budget
+    ) -> frozenset[GapOf]:
+        assert all(any(p.copy for p in schedule_of(facts, dropped).parts) for dropped in sets)
+        ranked.extend(sets)
+        return sets[-1]
+
+    monkeypatch.setattr(module, "_ranked", last)
+    monkeypatch.setattr(module._GapSearch, "gains", lambda *_: False)
+    found = recompute(task_of(chip_for(5)), Budget())
+    assert found.dropped == ranked[-1]
+    assert any(part.copy for part in found.schedule.parts)
