@@ -128,7 +128,7 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
     sets = search.run(relaxed)
-    ranked = min(max(RANKED[0], RANKED_OPERATORS // max(1, len(task.order))), RANKED[1])
+    ranked = _ranked_sets(len(task.order))
     chosen = dict.fromkeys([*sets[: -ranked - 1 : -1], *search.rivals[::-1]])
     # Sets that delay operators and repeat none are orders, which are chosen before (`--order`).
     repeating = [dropped for dropped in chosen if _repeats(facts, dropped)]
@@ -160,6 +160,11 @@ def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, l
         return None, []
     budget.progress("relaxing recomputation")
     return items, solved_relaxations(items, streaming_s(items), budget)
+
+
+def _ranked_sets(operators: int) -> int:
+    """How many sets of the search are ranked by their LPs."""
+    return min(max(RANKED[0], RANKED_OPERATORS // max(1, operators)), RANKED[1])
 
 
 def _repeats(facts: RecomputeFacts, dropped: frozenset[GapOf]) -> bool:
@@ -207,7 +212,7 @@ class _GapSearch:
     Attributes:
         facts: the graph in its order.
         valued: sets valued so far.
-        rivals: the best of each family of sets that others would choose.
+        rivals: the best of each family of sets that others would choose, or the best two.
     """
 
     def __init__(
@@ -219,6 +224,7 @@ class _GapSearch:
         self._budget = budget
         self._rng = np.random.default_rng(task.seed)
         self._surrogate = surrogate_of(facts, problem)
+        self._rivals_each = 2 if _ranked_sets(len(facts.order)) > RANKED[0] else 1
         self._most = min(MOST_VALUED, MOST_OPERATORS // max(1, len(facts.order)))
         self._gaps = [gap for gap in facts.gaps if self._may_pay(gap)]
         self._made_at = [self.facts.results[gap.result].places[0] for gap in self._gaps]
@@ -245,8 +251,9 @@ class _GapSearch:
             known = [self._flags(dropped) for dropped in family]
             values = [self._surrogate.value(flags) for flags in known]
             self.valued += len(known)
-            at = int(np.argmin(values))
-            self.rivals.append(self._set(known[at]))
+            in_order = np.argsort(values, kind="stable")[: self._rivals_each].tolist()
+            self.rivals += [self._set(known[number]) for number in reversed(in_order)]
+            at = in_order[0]
             if values[at] < best * (1 - GAIN):
                 best, gone = values[at], known[at]
                 sets.append(self._set(gone))
