@@ -9,6 +9,7 @@ Run: python benchmarks/streaming.py [--models DIR] [--only NAME] [--targets NAME
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from common import write_table
@@ -71,7 +72,7 @@ def row(file: Path, target: str, shares: dict[str, float], tier: str) -> list[st
     weights = sum(buffer.size_bytes for buffer in problem.buffers if buffer.constant)
     sizes = {name: int(share * weights) // 4096 * 4096 for name, share in shares.items()}
     overrides = {f"tiers.{name}.capacity_bytes": str(size) for name, size in sizes.items()}
-    given = CompileOptions(**{**vars(options), "overrides": overrides})
+    given = replace(options, overrides=overrides)
     prepared = prepare(file, given)
     since = time.process_time()
     done = solve_prepared(prepared, given)

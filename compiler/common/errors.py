@@ -2,7 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Fault(NamedTuple):
+    """What is wrong with a part of a file, a plan or a problem, and the remedy.
+
+    Attributes:
+        field: where it is, as the file spells it: `program.steps.3.uses.0`.
+        message: what is wrong.
+    """
+
+    field: str
+    message: str
 
 
 class UllageError(Exception):

@@ -14,7 +14,7 @@ is said with the name of the field, before any solver has it:
 from collections.abc import Iterator
 from itertools import chain, islice, pairwise
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import Fault, UsageError
 from ullage.compiler.common.units import counted
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
@@ -26,7 +26,6 @@ from ullage.compiler.verify.space import granularity_bytes, value_and_use_ends
 from ullage.compiler.verify.versions import Runs
 from ullage.compiler.verify.well_formed import (
     NO_OPERATOR,
-    Fault,
     Violation,
     find_malformed_fields,
 )
@@ -55,8 +54,8 @@ def find_faults(problem: Problem) -> Iterator[Fault]:
         find_unwritten_reads(problem),
     )
     yield from (Fault(_field_of(violation), violation.message) for violation in by_rule)
-    for role in role_problems(problem.target):
-        yield Fault(f"target.{role.field}", role.message)
+    for fault in role_problems(problem.target):
+        yield Fault(f"target.{fault.field}", fault.message)
     yield from _name_faults(problem)
     sums, ends = _sums_of(problem), value_and_use_ends(problem)
     for t, step in enumerate(problem.steps):

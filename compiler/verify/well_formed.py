@@ -10,9 +10,10 @@ first stage with faults is the last one that is examined.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar, get_args
+from typing import TypeVar, get_args
 
 from ullage.compiler.common.dtypes import BITS
+from ullage.compiler.common.errors import Fault
 from ullage.compiler.common.ranges import MAX_COUNT, MAX_FIGURE, MAX_INDEX, MAX_SECONDS
 from ullage.compiler.ir.assignment import Assigned, Assignment
 from ullage.compiler.ir.graph import NEST_KINDS, BufferKind, Gemm, LoopNest
@@ -55,18 +56,6 @@ class Violation:
     message: str
     step: int
     buffers: tuple[str, ...]
-
-
-class Fault(NamedTuple):
-    """What is wrong with a part of a plan or of a problem.
-
-    Attributes:
-        field: where it is, as a problem file spells it: `program.steps.3.uses.0`.
-        message: what is wrong.
-    """
-
-    field: str
-    message: str
 
 
 def find_malformed(plan: Assigned) -> Iterator[Violation]:

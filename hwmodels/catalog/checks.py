@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from ullage.compiler.common.dtypes import BITS
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import Fault, UsageError
 from ullage.compiler.ir.graph import MAC_KINDS, NEST_KINDS
 from ullage.compiler.ir.target import (
     COMPUTE_MODELS,
@@ -22,7 +22,7 @@ from ullage.compiler.ir.target import (
 )
 from ullage.hwmodels.catalog import quantities as figures
 from ullage.hwmodels.catalog import schema
-from ullage.hwmodels.catalog.roles import Fault, role_problems
+from ullage.hwmodels.catalog.roles import role_problems
 
 # Problems of one file that an error lists.
 MAX_PROBLEMS_SHOWN = 8

@@ -10,12 +10,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.errors import Fault, UsageError
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.catalog.checks import check_target, entry_name, usage_error
 from ullage.hwmodels.catalog.overrides import LABELS, OVERRIDE_ORIGIN, overridden
 from ullage.hwmodels.catalog.quantities import Figure, Granularity
-from ullage.hwmodels.catalog.roles import Fault
 from ullage.hwmodels.catalog.schema import CHIP_KINDS, ChipKind, PublishedEntry, resolve
 from ullage.hwmodels.catalog.yaml_reader import read_yaml_mapping
 

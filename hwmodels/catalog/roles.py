@@ -6,8 +6,9 @@ field, as `--set` spells it, and a remedy.
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple, get_args
+from typing import get_args
 
+from ullage.compiler.common.errors import Fault
 from ullage.compiler.common.ranges import MIN_RATE
 from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.target import Target
@@ -15,13 +16,6 @@ from ullage.compiler.ir.target import Target
 _KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds of buffers that operators write, so that their home must be writable.
 _WRITTEN_KINDS: tuple[Kind, ...] = ("activation", "output")
-
-
-class Fault(NamedTuple):
-    """What is wrong with one field, and the remedy."""
-
-    field: str
-    message: str
 
 
 def role_problems(target: Target) -> list[Fault]:

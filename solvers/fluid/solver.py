@@ -112,9 +112,8 @@ def _refilled(problem: Problem, options: FluidOptions, budget: Budget) -> Soluti
     except (InfeasibleError, TimeLimitError, UsageError):
         return None  # the way over more tiers may have a plan
     plans = [refill(problem, solution.assignment, budget.is_over)]
-    if (
-        not budget.is_over() and roomy.target.home("weight").addressable
-    ):  # operators may read all weights where they stay
+    # Operators may read all weights where they stay.
+    if not budget.is_over() and roomy.target.home("weight").addressable:
         with suppress(InfeasibleError):  # an operator's data may have no room
             plans.append(refill(problem, home_assignment(roomy), budget.is_over))
     found = [plan for plan in plans if plan is not None]

@@ -18,13 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.importer.bodies.rename import subgraphs
+from ullage.compiler.importer.scope import attributes
 
 # A name and a ratio. Names may have colons themselves.
 SHARE = re.compile(r"(?P<name>.+):(?P<over>[0-9]{1,9})/(?P<under>[0-9]{1,9})")
@@ -127,7 +128,7 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
         if not wanted.isdisjoint(node.output):
             wanted.update(_read(node))
             kept.append(node)
-    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(kept)]
+    nodes = [_copied(node) for node in reversed(kept)]
     del graph.node[:]
     graph.node.extend(nodes)
 
@@ -135,11 +136,10 @@ def _drop_unread(graph: onnx.GraphProto) -> None:
 def _read(node: onnx.NodeProto) -> Iterator[str]:
     """Names that a node reads, those inside of its bodies included."""
     yield from (name for name in node.input if name)
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            for inner in body.node:
-                yield from _read(inner)
-            yield from (value.name for value in body.output)
+    for body in subgraphs(node):
+        for inner in body.node:
+            yield from _read(inner)
+        yield from (value.name for value in body.output)
 
 
 class _Cut:
@@ -183,7 +183,7 @@ class _Cut:
         at = next(i for i, node in enumerate(self.graph.node) if new in node.output)
         before, behind = list(self.graph.node[:at]), list(self.graph.node[at + 1 :])
         nodes = [*before, *self.nodes, *behind]
-        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        copies = [_copied(node) for node in nodes]
         del self.graph.node[:]
         self.graph.node.extend(copies)
 
@@ -198,7 +198,7 @@ class _Cut:
             if node.op_type == "MatMul" and place == 1:
                 return rank - 1
             if node.op_type == "Gemm" and place == 1:
-                return 0 if _attribute(node, "transB", 0) else 1
+                return 0 if attributes(node).get("transB", 0) else 1
             return 0
         return 0
 
@@ -220,7 +220,7 @@ class _Cut:
         inputs = None if rule is None else rule(self, node, shape, axis, count)
         if inputs is None:
             return None
-        copy = onnx.NodeProto.FromString(node.SerializeToString())
+        copy = _copied(node)
         copy.name = f"{node.name}_share" if node.name else ""
         del copy.input[:], copy.output[:]
         copy.input.extend(inputs)
@@ -230,7 +230,7 @@ class _Cut:
 
     def _sliced_whole(self, root: onnx.NodeProto, new: str, axis: int, count: int) -> str:
         """The part of a whole new value, which gets another name."""
-        copy = onnx.NodeProto.FromString(root.SerializeToString())
+        copy = _copied(root)
         whole = self._name(f"{new}_whole")
         del copy.output[:]
         copy.output.append(whole)
@@ -255,7 +255,7 @@ class _Cut:
         self, node: onnx.NodeProto, shape: tuple[int, ...], axis: int, count: int
     ) -> list[str] | None:
         """The operand, cut along the axis that becomes this one."""
-        order = _attribute(node, "perm", list(reversed(range(len(shape)))))
+        order = attributes(node).get("perm", list(reversed(range(len(shape)))))
         return [self._part(node.input[0], order[axis], count)]
 
     def matmul(
@@ -277,7 +277,7 @@ class _Cut:
     ) -> list[str] | None:
         """As a product of matrices, each perhaps transposed, and what is added to it."""
         inputs = list(node.input)
-        side = 1 - axis if _attribute(node, "transB" if axis else "transA", 0) else axis
+        side = 1 - axis if attributes(node).get("transB" if axis else "transA", 0) else axis
         inputs[axis] = self._part(inputs[axis], side, count)
         if len(inputs) > 2 and inputs[2]:
             size = self.shapes(inputs[2])
@@ -295,7 +295,7 @@ class _Cut:
         inputs = list(node.input)
         if axis == 0:
             return [self._part(inputs[0], 0, count), *inputs[1:]]
-        if axis != 1 or _attribute(node, "group", 1) != 1:
+        if axis != 1 or attributes(node).get("group", 1) != 1:
             return None
         cut = [self._part(name, 0, count) for name in inputs[1:] if name]
         return [inputs[0], *cut]
@@ -305,7 +305,7 @@ class _Cut:
     ) -> list[str] | None:
         """The operand, cut along the first axis where that stays as it is."""
         size = self.shapes(node.input[0])
-        if axis != 0 or not size or size[0] != shape[0] or _attribute(node, "allowzero", 0):
+        if axis != 0 or not size or size[0] != shape[0] or attributes(node).get("allowzero", 0):
             return None
         part = self._part(node.input[0], 0, count)
         return [part, self._constant(np.array([count, *shape[1:]], dtype=np.int64), "shape")]
@@ -364,9 +364,8 @@ _RULES: Mapping[str, _Rule] = {
 }
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: object) -> Any:  # noqa: ANN401 - of any type
-    """An attribute of a node, or its default."""
-    for attribute in node.attribute:
-        if attribute.name == name:
-            return helper.get_attribute_value(attribute)
-    return default
+def _copied(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A node that outlives the list that it is in."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    return copy

@@ -24,6 +24,7 @@ from ullage.solvers.fluid.refill.one_slot import Room, Slots, Stream, slot_ways
 from ullage.solvers.fluid.refill.pieces import (
     Piece,
     Readable,
+    aligned,
     grain_of,
     pieces_of,
     readable,
@@ -120,9 +121,8 @@ def _in_one_slot(
     fast = target.fastest.capacity_bytes // grain * grain
     if any(r.tier == target.fastest.name for r in inner.residencies):
         fast = 0
-    fixed = sum(
-        -(-w.size_bytes // grain) * grain for i, w in weights.items() if i not in set(order)
-    )
+    never = weights.keys() - order  # read in the first step: nothing comes before
+    fixed = sum(-(-weights[index].size_bytes // grain) * grain for index in never)
     room = Room(
         spare, setup_bytes, middle.capacity_bytes // grain * grain + fast - fixed, grain, data
     )
@@ -199,7 +199,7 @@ def _moved(
         transfers.append(
             Transfer(index, start, end, link.source, link.destination, tuple(mine), link.name)
         )
-        place += -(-(end - start) // middle.alignment_bytes) * middle.alignment_bytes
+        place += aligned(end - start, middle)
     return residencies, transfers
 
 
@@ -231,4 +231,4 @@ def _at_home(problem: Problem) -> Iterator[Residency]:
     for index, buffer in enumerate(problem.buffers):
         if buffer.constant and buffer.size_bytes:
             yield Residency(index, 0, buffer.size_bytes, home.name, place, 0, 0, len(problem.steps))
-            place += -(-buffer.size_bytes // home.alignment_bytes) * home.alignment_bytes
+            place += aligned(buffer.size_bytes, home)
