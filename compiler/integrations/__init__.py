@@ -1,1 +1,1 @@
-"""ullage inside other compilers: an onnx-ir pass, ExecuTorch, torch.export, XLA's buffer lists."""
+"""ullage inside other compilers: an onnx-ir pass, ExecuTorch, torch.export, XLA, MLIR."""
