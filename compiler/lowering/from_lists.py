@@ -87,7 +87,7 @@ def _operator(op: Op) -> Operator:
         macs=int(op.macs),
         mac_dtype=op.dtype,
         vector_elements=int(op.vector_elements),
-        gemms=tuple(Gemm(int(m), int(k), int(n)) for m, k, n in op.gemms),
+        gemms=tuple(Gemm(*map(int, gemm)) for gemm in op.gemms),
         workspace_bytes=int(op.workspace_bytes),
         sharings=tuple(shared),
     )

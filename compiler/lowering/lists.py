@@ -45,7 +45,8 @@ class Op:
         macs: multiply-accumulates.
         dtype: data type of the multiplications.
         vector_elements: elements for the vector unit.
-        gemms: (m, k, n) of its matrix products, for systolic targets.
+        gemms: its matrix products (m, k, n) for systolic targets; (m, k, n, count) of several
+            alike ones.
         workspace_bytes: scratch memory in the fastest tier.
         in_place: output -> input that it may overwrite.
         views: output -> input of which it is another view (the same bytes).
@@ -57,7 +58,7 @@ class Op:
     macs: int = 0
     dtype: str = "int8"
     vector_elements: int = 0
-    gemms: Sequence[tuple[int, int, int]] = ()
+    gemms: Sequence[tuple[int, int, int] | tuple[int, int, int, int]] = ()
     workspace_bytes: int = 0
     in_place: Mapping[str, str] | None = None
     views: Mapping[str, str] | None = None
@@ -109,12 +110,14 @@ def check_operators(model: str, operators: Sequence[Op]) -> None:
             )
         if isinstance(op.gemms, str) or not isinstance(op.gemms, Sequence):
             raise UsageError(
-                f"{where}: gemms is {_shown(op.gemms)}; it is a list of (m, k, n) triples"
+                f"{where}: gemms is {_shown(op.gemms)}; it lists (m, k, n) or (m, k, n, count)"
             )
         for gemm in op.gemms:
-            if not isinstance(gemm, Sequence) or isinstance(gemm, str) or len(gemm) != 3:
-                raise UsageError(f"{where}: a gemm is {_shown(gemm)}; each is a triple (m, k, n)")
-            for what, size in zip(("m", "k", "n"), gemm, strict=True):
+            if not isinstance(gemm, Sequence) or isinstance(gemm, str) or len(gemm) not in {3, 4}:
+                raise UsageError(
+                    f"{where}: a gemm is {_shown(gemm)}; each is (m, k, n), or (m, k, n, count)"
+                )
+            for what, size in zip(("m", "k", "n", "count"), gemm, strict=False):
                 check_count(where, f"{what} of a gemm", size)
     _check_unique(model, "operators", [op.name for op in entries])
 

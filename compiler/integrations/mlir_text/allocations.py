@@ -2,7 +2,8 @@
 
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.integrations.mlir_text.function import NAME, Function, typed
-from ullage.compiler.integrations.mlir_text.memref_type import MEMREF, memref_type
+from ullage.compiler.integrations.mlir_text.memref_type import memref_type
+from ullage.compiler.integrations.mlir_text.text import MEMREF
 from ullage.compiler.lowering.from_lists import TensorKind
 
 
@@ -39,7 +40,7 @@ def take_allocation(found: Function, kind: str, body: str, result: str, where: s
         return
     if NAME.search(head):
         raise ModelError(f"{where}: a length or symbol is dynamic; shapes must be known")
-    if "strided<" in buffer.text or "affine_map<" in buffer.text:
+    if not buffer.dense:
         raise ModelError(
             f"{where}: bytes of an allocation with a layout are not known; allocate"
             " what is dense and view it"

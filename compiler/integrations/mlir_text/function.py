@@ -18,6 +18,7 @@ class Function:
     """What was read so far.
 
     Attributes:
+        name: without the @.
         globals: name of a global memref of the module -> its type.
         buffers: memref -> its type, of allocations, globals and arguments.
         types: memref -> its type, of these and views.
@@ -29,11 +30,12 @@ class Function:
         heap: allocations of `memref.alloc`, which `memref.dealloc` may end.
         freed: memref -> where it was deallocated.
         arguments: memrefs that came as arguments.
-        returned: memrefs that `return` names; None before it.
+        returned: (memref, or empty of a scalar, type) of what `return` names; None before it.
         written: tensors that an operator has written.
         operators: in their order.
     """
 
+    name: str
     globals: dict[str, MemrefType] = field(default_factory=dict)
     buffers: dict[str, MemrefType] = field(default_factory=dict)
     types: dict[str, MemrefType] = field(default_factory=dict)
@@ -45,9 +47,13 @@ class Function:
     heap: set[str] = field(default_factory=set)
     freed: dict[str, str] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
-    returned: list[str] | None = None
+    returned: list[tuple[str, str]] | None = None
     written: set[str] = field(default_factory=set)
     operators: list[Op] = field(default_factory=list)
+
+    def place(self, line: int, text: str) -> str:
+        """What begins a message about a line."""
+        return f"@{self.name}, line {line}: {visible(text[:SHOWN])!r}"
 
     def known(self, name: str, where: str) -> None:
         """Check that a value is defined, and not deallocated.

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.ranges import MAX_COUNT
 
 Lengths = tuple[int, ...]
 
@@ -44,8 +45,10 @@ _CONVOLUTION = re.compile(r"(depthwise_)?conv_([123])d(?:_([ndhwcg]+)_([dhwcfgm]
 
 def work_of(
     kind: str, inputs: Sequence[Lengths], outputs: Sequence[Lengths], text: str, where: str
-) -> tuple[int, list[tuple[int, int, int]]]:
-    """Multiply-accumulates of an operation and its matrix products (m, k, n); 0 and none of others.
+) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Multiply-accumulates of an operation and its matrix products; 0 and none of others.
+
+    Products are (m, k, n, count).
 
     Args:
         kind: name of the operation, without the dialect.
@@ -55,7 +58,8 @@ def work_of(
         where: begins the message of an error.
 
     Raises:
-        ModelError: the shapes do not fit the operation, or its name is none of `linalg`.
+        ModelError: the shapes do not fit the operation, it multiplies more often than can be
+            counted, or its name is none of `linalg`.
     """
     names = CONTRACTIONS.get(kind) or _convolution(kind)
     if names is None:
@@ -76,13 +80,17 @@ def work_of(
         if sizes[name] < sizes[name.lower()] + sizes.get(f"{name.lower()} of kernel", 1) - 1:
             raise ModelError(_misfit(kind, inputs, outputs, where))
     macs = math.prod(length for name, length in sizes.items() if name not in data)
+    if macs > MAX_COUNT:
+        raise ModelError(
+            f"{where}: it multiplies {macs} times, and at most 2**62 can be counted: cut it up"
+        )
     if kind in CONTRACTIONS:
-        product = (sizes.get("m", 1), sizes["k"], sizes.get("n", 1))
-        return macs, [product] * sizes.get("b", 1)
+        count = sizes.get("b", 1)
+        return macs, [(sizes.get("m", 1), sizes["k"], sizes.get("n", 1), count)]
     if "f" not in sizes or "g" in sizes:
         return macs, []
     depth = math.prod(inputs[1]) // sizes["f"]
-    return macs, [(math.prod(outputs[0]) // sizes["f"], depth, sizes["f"])]
+    return macs, [(math.prod(outputs[0]) // sizes["f"], depth, sizes["f"], 1)]
 
 
 def _convolution(kind: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]] | None:

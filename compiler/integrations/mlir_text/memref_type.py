@@ -5,7 +5,9 @@ import re
 from dataclasses import dataclass
 
 from ullage.compiler.common.errors import ModelError
+from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.common.visible import visible
+from ullage.compiler.integrations.mlir_text.text import MEMREF, split_list
 
 # Bits of elements without their number in the name.
 BITS = {"index": 64, "bf16": 16, "tf32": 32}
@@ -17,21 +19,32 @@ MAX_NUMBER = 2**63 - 1
 # Characters of an operation that a message shows.
 SHOWN = 70
 
-MEMREF = re.compile(r"memref<[^<>]*(?:<[^<>]*>[^<>]*)*>")
-_INSIDE = re.compile(r"memref<((?:[0-9?]+x)*)([a-z]+[0-9]*[A-Z0-9a-z]*)\s*[,>]")
+_INSIDE = re.compile(r"memref<((?:[0-9?]+x)*)([a-z]+[0-9]*[A-Z0-9a-z]*)\s*([,>])")
 _ELEMENT = re.compile(
     r"[su]?i([1-9][0-9]{0,8})|f(16|32|64|80|128)|f([468])E[0-9]+M[0-9]+[A-Z0-9]*|bf16|tf32|index"
 )
+_STRIDED = re.compile(r"strided<\[([^\]]*)\](?:,offset:([^>]*))?>")
+_IDENTITY = re.compile(r"affine_map<\(([^()]*)\)\(\1\)>")
+_ALIAS = re.compile(r"#[A-Za-z_][\w$\-]*")
 
 
 @dataclass(frozen=True)
 class MemrefType:
-    """The type of a memref: its text, its lengths, and the bits of an element."""
+    """The type of a memref.
+
+    Attributes:
+        text: without blanks, and without a layout that is the identity.
+        lengths: of its axes, in elements.
+        element: type of an element.
+        bits: of an element.
+        dense: elements lie in the order of the axes, without gaps.
+    """
 
     text: str
     lengths: tuple[int, ...]
     element: str
     bits: int
+    dense: bool = True
 
     @property
     def elements(self) -> int:
@@ -71,9 +84,37 @@ def memref_type(text: str, where: str) -> MemrefType:
     lengths = tuple(integer_of(length, where) for length in match[1].split("x") if length)
     if 0 in lengths:
         raise ModelError(f"{where}: {plain} has no elements: remove what is empty before")
-    if math.prod(lengths) * bits > MAX_NUMBER:
+    if math.prod(lengths) * bits > MAX_COUNT:
         raise ModelError(f"{where}: {visible(plain[:SHOWN])} is larger than any memory")
-    return MemrefType(plain, lengths, match[2], bits)
+    rest = split_list(plain[match.end() : -1])
+    for part in rest:
+        if _ALIAS.fullmatch(part):
+            raise ModelError(
+                f"{where}: {visible(part[:SHOWN])} in the type of a memref is defined nowhere: "
+                "give the text of the whole module, with its line "
+                f"{visible(part[:SHOWN])} = affine_map<...>"
+            )
+    if rest and _IDENTITY.fullmatch(rest[0]):
+        del rest[0]
+    dense = not rest or _is_dense(rest[0], lengths)
+    return MemrefType(
+        f"memref<{','.join([match[1] + match[2], *rest])}>", lengths, match[2], bits, dense
+    )
+
+
+def _is_dense(layout: str, lengths: tuple[int, ...]) -> bool:
+    """Whether a layout, or a memory space in its place, leaves elements in order without gaps."""
+    if not layout.startswith(("strided<", "affine_map<")):
+        return True
+    strided = _STRIDED.fullmatch(layout)
+    if strided is None or (strided[2] or "0") != "0":
+        return False
+    strides = [str(math.prod(lengths[axis + 1 :])) for axis in range(len(lengths))]
+    given = split_list(strided[1])
+    return len(given) == len(strides) and all(
+        length == 1 or stride == dense
+        for length, stride, dense in zip(lengths, given, strides, strict=True)
+    )
 
 
 def integer_of(text: str, where: str) -> int:

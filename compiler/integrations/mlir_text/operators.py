@@ -19,8 +19,18 @@ def operate(
     writes: Sequence[tuple[str, MemrefType | None]],
     body: str,
     where: str,
+    loads: Sequence[tuple[str, MemrefType]] = (),
 ) -> None:
     """Note an operator, whose outputs become new versions of their buffers.
+
+    Args:
+        found: what was read so far.
+        kind: name of the operation, without the dialect.
+        reads: operands that it reads, None of scalars.
+        writes: operands that it writes.
+        body: its text, for attributes.
+        where: begins the message of an error.
+        loads: memrefs of which its body loads elements; they count as read whole.
 
     Raises:
         ModelError: shapes do not fit, it reads what nothing wrote, or it writes a weight or no
@@ -33,7 +43,7 @@ def operate(
     macs, gemm = work_of(
         kind, [b.lengths for b in inputs], [b.lengths for b in outputs], body, where
     )
-    sources = [found.roots[name] for name, buffer in reads if buffer]
+    sources = [found.roots[name] for name, buffer in (*reads, *loads) if buffer]
     results = list(dict.fromkeys(found.roots[name] for name, _ in writes))
     before = dict.fromkeys(found.current(root) for root in sources)
     for root in sources:

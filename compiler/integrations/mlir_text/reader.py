@@ -3,12 +3,11 @@
 import re
 
 from ullage.compiler.common.errors import ModelError, UsageError
-from ullage.compiler.common.visible import visible
 from ullage.compiler.integrations.mlir_text.allocations import take_argument
 from ullage.compiler.integrations.mlir_text.function import Function
-from ullage.compiler.integrations.mlir_text.memref_type import MEMREF, SHOWN, memref_type
+from ullage.compiler.integrations.mlir_text.memref_type import memref_type
 from ullage.compiler.integrations.mlir_text.operations import take_operation
-from ullage.compiler.integrations.mlir_text.text import function_of
+from ullage.compiler.integrations.mlir_text.text import MEMREF, function_of
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.from_lists import Tensor, TensorKind, problem_from_lists
@@ -16,7 +15,6 @@ from ullage.compiler.lowering.from_lists import Tensor, TensorKind, problem_from
 _GLOBAL = re.compile(
     r"memref\.global\s+(?:\"\w+\"\s+)?(?:constant\s+)?@([\w$.\-]+)\s*:\s*(" + MEMREF.pattern + ")"
 )
-_LOCATION = re.compile(r"\sloc\(.*$")
 
 
 def problem_from_mlir(
@@ -40,27 +38,38 @@ def problem_from_mlir(
         raise UsageError(
             f"MLIR is read from a text (str), and this is of type {type(text).__name__}"
         )
-    function_name, head, arguments, operations = function_of(text)
-    found = Function()
-    for match in _GLOBAL.finditer(re.sub(r"//[^\n]*", "", text)):
+    function = function_of(text)
+    begin = f"@{function.name}, line {function.line}"
+    found = Function(function.name)
+    for match in _GLOBAL.finditer(function.module):
         found.globals[match[1]] = memref_type(match[2], f"memref.global @{match[1]}")
-    for number, argument in enumerate(arguments):
-        take_argument(found, argument, f"@{function_name}, line {head}, argument {number}")
-    for line, operation in operations:
-        where = f"@{function_name}, line {line}: {visible(operation[:SHOWN])!r}"
+    for number, argument in enumerate(function.arguments):
+        take_argument(found, argument, f"{begin}, argument {number}")
+    results = [
+        memref_type(result, f"{begin}, result {number}").text if "memref<" in result else result
+        for number, result in enumerate(function.results)
+    ]
+    for operation in function.operations:
+        where = found.place(operation.line, operation.text)
         if found.returned is not None:
             raise ModelError(f"{where}: an operation behind return is never reached: remove it")
-        take_operation(found, _LOCATION.sub("", operation), where)
+        take_operation(found, operation, where)
     if not found.operators:
-        raise ModelError(f"@{function_name} has no operation on memrefs that computes anything")
+        raise ModelError(f"@{function.name} has no operation on memrefs that computes anything")
     if found.returned is None:
-        raise ModelError(f"@{function_name}, line {head}: it has no return at its end")
+        raise ModelError(f"{begin}: it has no return at its end")
+    if [type_ for _, type_ in found.returned] != results:
+        given = ", ".join(type_ for _, type_ in found.returned) or "nothing"
+        raise ModelError(
+            f"{where}: it returns {given}, and line {function.line} says "
+            f"{', '.join(results) or 'nothing'}: make the two agree"
+        )
     return problem_from_lists(
-        name or function_name, _tensors(found, function_name), found.operators, target, objective
+        name or function.name, _tensors(found), found.operators, target, objective
     )
 
 
-def _tensors(found: Function, name: str) -> list[Tensor]:
+def _tensors(found: Function) -> list[Tensor]:
     """All versions of all buffers; the last one of an output is the output.
 
     Raises:
@@ -68,7 +77,8 @@ def _tensors(found: Function, name: str) -> list[Tensor]:
     """
     touched = {tensor for op in found.operators for tensor in (*op.reads, *op.writes)}
     written = [a for a in found.arguments if found.versions[a]]
-    outputs = {found.current(root) for root in (*(found.returned or ()), *written)}
+    returned = [root for root, _ in found.returned or () if root]
+    outputs = {found.current(root) for root in (*returned, *written)}
     tensors: list[Tensor] = []
     for root, buffer in found.buffers.items():
         for version in range(found.versions[root] + 1):
@@ -80,6 +90,6 @@ def _tensors(found: Function, name: str) -> list[Tensor]:
                 tensors.append(Tensor(tensor, buffer.size_bytes, kind))
     if not any(tensor.kind == "output" for tensor in tensors):
         raise ModelError(
-            f"@{name} returns no memref and writes none of its arguments: name its results"
+            f"@{found.name} returns no memref and writes none of its arguments: name its results"
         )
     return tensors

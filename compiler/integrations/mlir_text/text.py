@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ullage.compiler.common.errors import ModelError
 
@@ -9,17 +10,57 @@ _CONTINUED = re.compile(r"(?:ins|outs|into|to|dimensions|permutation|attrs)\b|[:
 _BODY = re.compile(r"\{[^\S\n]*\n")
 _FUNCTION = re.compile(r"func\.func\s+(?:private\s+|public\s+|nested\s+)?@([\w$.\-]+)\s*\(")
 _TYPED = re.compile(r":\s*(?=[a-z!])")
+_ALIAS = re.compile(
+    r"^[^\S\n]*(#[A-Za-z_][\w$\-]*)[^\S\n]*=[^\S\n]*(\S[^\n]*?)[^\S\n]*$", re.MULTILINE
+)
+_USED_ALIAS = re.compile(r"#[A-Za-z_][\w$\-]*(?![\w$.<\-])")
+# A type of a memref; what stands in angle brackets inside has none itself.
+MEMREF = re.compile(r"memref<[^<>]*(?:<[^<>]*>[^<>]*)*>")
 
 
-def function_of(text: str) -> tuple[str, int, list[str], list[tuple[int, str]]]:
-    """Name, line, arguments, and (line, text) of the operations of the one function of a module.
+@dataclass(frozen=True)
+class Operation:
+    """An operation of a function.
 
-    Regions inside of an operation (the body of `linalg.generic`) are left out.
+    Attributes:
+        line: of the text, where it begins, from 1.
+        text: without regions and attributes in braces, on one line.
+        region: (line, text) of the lines inside of its braces.
+    """
+
+    line: int
+    text: str
+    region: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class FunctionText:
+    """A function, cut at its commas and lines.
+
+    Attributes:
+        name: without the @.
+        line: of the text, where it begins, from 1.
+        arguments: one text each.
+        results: their types, one text each.
+        operations: in their order.
+        module: the text of the whole module without comments, layouts by their names replaced.
+    """
+
+    name: str
+    line: int
+    arguments: tuple[str, ...]
+    results: tuple[str, ...]
+    operations: tuple[Operation, ...]
+    module: str
+
+
+def function_of(text: str) -> FunctionText:
+    """The one function of a module.
 
     Raises:
         ModelError: there is none or several, or its braces do not match.
     """
-    plain = re.sub(r"//[^\n]*", "", text).replace("->", "  ")
+    plain = _without_aliases(re.sub(r"//[^\n]*", "", text).replace("->", "  "))
     heads = [match for match in _FUNCTION.finditer(plain) if _body_of(plain, match) is not None]
     if len(heads) != 1:
         names = ", ".join(f"@{match[1]}" for match in heads) or "none"
@@ -29,10 +70,33 @@ def function_of(text: str) -> tuple[str, int, list[str], list[tuple[int, str]]]:
     while depth and end < len(plain):
         depth += {"(": 1, ")": -1}.get(plain[end], 0)
         end += 1
-    body = _body_of(plain, head)
-    line = plain.count("\n", 0, head.start()) + 1
-    arguments = split_list(plain[head.end() : end - 1])
-    return head[1], line, arguments, list(_operations(plain, body or 0))
+    body = _body_of(plain, head) or 0
+    results = re.split(r"\battributes\b", plain[end : max(end, body)])[0].strip()
+    if results.startswith("(") and results.endswith(")"):
+        results = results[1:-1]
+    return FunctionText(
+        head[1],
+        plain.count("\n", 0, head.start()) + 1,
+        tuple(split_list(plain[head.end() : end - 1])),
+        tuple(_without_attributes(result) for result in split_list(results)),
+        tuple(_operations(plain, body)),
+        plain,
+    )
+
+
+def _without_aliases(text: str) -> str:
+    """A text with the definitions of attributes (`#map = ...`) in place of their names in types."""
+    known = dict(_ALIAS.findall(text))
+    if not known:
+        return text
+    return MEMREF.sub(
+        lambda type_: _USED_ALIAS.sub(lambda name: known.get(name[0], name[0]), type_[0]), text
+    )
+
+
+def _without_attributes(result: str) -> str:
+    """The type of a result, in one piece, without the attributes behind it."""
+    return "".join(result.partition("{")[0].split())
 
 
 def _body_of(text: str, head: "re.Match[str]") -> int | None:
@@ -43,48 +107,57 @@ def _body_of(text: str, head: "re.Match[str]") -> int | None:
     return None if body is None else body.start()
 
 
-def _operations(text: str, begin: int) -> Iterator[tuple[int, str]]:
-    """(line, text without regions) of the operations between a brace and its match.
+def _operations(text: str, begin: int) -> Iterator[Operation]:
+    """The operations between a brace and its match.
 
     Raises:
         ModelError: there is no match.
     """
-    before: tuple[int, str] | None = None
-    for line, part in _lines(text, begin):
-        if before is not None and _CONTINUED.match(part):
-            before = (before[0], f"{before[1]} {part}")
+    before: Operation | None = None
+    for part in _lines(text, begin):
+        if before is not None and (not part.text or _CONTINUED.match(part.text)):
+            joined = f"{before.text} {part.text}".strip()
+            before = Operation(before.line, joined, (*before.region, *part.region))
             continue
         if before is not None:
             yield before
-        before = (line, part)
+        before = part
     if before is not None:
         yield before
 
 
-def _lines(text: str, begin: int) -> Iterator[tuple[int, str]]:
-    """(line, text without regions) of the lines between a brace and its match, lists joined."""
+def _lines(text: str, begin: int) -> Iterator[Operation]:
+    """The lines between a brace and its match, lists joined.
+
+    Raises:
+        ModelError: there is no match.
+    """
     depth, brackets = 1, 0
     line = first = text.count("\n", 0, begin) + 1
     current = ""
+    region: list[tuple[int, str]] = []
     for character in text[begin + 1 :]:
         line += character == "\n"
         depth += {"{": 1, "}": -1}.get(character, 0)
         if depth == 0:
             break
         if depth > 1 or character == "}":
+            if not region or region[-1][0] != line:
+                region.append((line, ""))
+            region[-1] = (line, region[-1][1] + character)
             continue
         brackets += {"(": 1, "<": 1, "[": 1, ")": -1, ">": -1, "]": -1}.get(character, 0)
         if character == "\n" and brackets <= 0:
-            if current:
-                yield first, " ".join(current.split())
-            current, brackets = "", 0
+            if current or region:
+                yield Operation(first, " ".join(current.split()), tuple(region))
+            current, brackets, region = "", 0, []
         elif current or not character.isspace():
             first = first if current else line
             current += character
     else:
         raise ModelError("a brace of the function is not closed")
     if current.strip():
-        yield first, " ".join(current.split())
+        yield Operation(first, " ".join(current.split()), tuple(region))
 
 
 def split_list(text: str) -> list[str]:

@@ -1,7 +1,9 @@
 """Views: other names of bytes of a memref, which must lie in it."""
 
+import math
 import re
 from collections.abc import Sequence
+from itertools import chain
 
 from ullage.compiler.common.errors import ModelError
 from ullage.compiler.integrations.mlir_text.function import NAME, Function
@@ -9,15 +11,19 @@ from ullage.compiler.integrations.mlir_text.memref_type import MemrefType, integ
 from ullage.compiler.integrations.mlir_text.text import at_types, split_list
 
 # Operations that give another name to bytes of their first operand.
-VIEWS = (
-    "subview",
-    "cast",
-    "reinterpret_cast",
-    "collapse_shape",
-    "expand_shape",
-    "view",
-    "transpose",
-)
+# Each with what must hold.
+RULES = {
+    "subview": "one offset, size (from 1) and stride (from 1) for each axis, all inside of it",
+    "cast": "lengths and elements stay",
+    "reinterpret_cast": "its elements lie inside of the allocation, and its sizes are its lengths",
+    "collapse_shape": "groups name all axes of the operand in order, and the length that a group "
+    "becomes is the product of its lengths",
+    "expand_shape": "groups name all axes of the result in order, and the length that a group "
+    "is made of is the product of its lengths",
+    "view": "the operand has elements i8, and the view ends inside of it",
+    "transpose": "the names behind the arrow are those before it in another order, and each axis "
+    "keeps its length",
+}
 
 
 def take_view(found: Function, kind: str, body: str, result: str, where: str) -> None:
@@ -49,15 +55,62 @@ def take_view(found: Function, kind: str, body: str, result: str, where: str) ->
             raise ModelError(
                 f"{where}: its offsets, sizes or strides are dynamic; they must be known"
             )
-        lists = [
-            [integer_of(part, where) for part in split_list(part)]
-            for part in re.findall(r"\[([^\[\]]*)\]", text)
-        ]
-        fits = source.element == view.element and _view_fits(kind, lists, source, view, whole)
+        fits = source.element == view.element and (
+            _is_transposed(text, source, view)
+            if kind == "transpose"
+            else _view_fits(kind, _lists(text, where), source, view, whole)
+        )
     if not fits:
-        raise ModelError(f"{where}: no {kind} of {source.text} gives that, or it is out of range")
+        raise ModelError(
+            f"{where}: no {kind} of {source.text} gives that, or it is out of range: {RULES[kind]}"
+        )
     found.types[found.new(result, where)] = view
     found.roots[result] = found.roots[names[0]]
+
+
+def _lists(text: str, where: str) -> list[list[int]]:
+    """The lists of numbers in brackets that hold no other brackets.
+
+    Raises:
+        ModelError: something else is among them.
+    """
+    return [
+        [integer_of(part, where) for part in split_list(part)]
+        for part in re.findall(r"\[([^\[\]]*)\]", text)
+    ]
+
+
+def _is_transposed(text: str, source: MemrefType, view: MemrefType) -> bool:
+    """Whether a view has the lengths of a memref in the order of `(a, b) -> (b, a)`."""
+    axes = [
+        [name.strip() for name in part.split(",") if name.strip()]
+        for part in re.findall(r"\(([^()]*)\)", text)
+    ]
+    if len(axes) != 2 or len(set(axes[0])) != len(source.lengths):
+        return False
+    before, after = axes
+    lengths = dict(zip(before, source.lengths, strict=False))
+    return sorted(before) == sorted(after) and view.lengths == tuple(
+        lengths[name] for name in after
+    )
+
+
+def _is_regrouped(groups: list[list[int]], few: Sequence[int], many: Sequence[int]) -> bool:
+    """Whether groups of neighbouring axes, all in order, have the lengths of the joined axes.
+
+    Args:
+        groups: axes of `many` that make each axis of `few`.
+        few: lengths of the joined axes.
+        many: lengths of those they are joined of.
+    """
+    if not few:
+        return groups == [[]] and math.prod(many) == 1
+    if list(chain(*groups)) != list(range(len(many))) or len(groups) != len(few):
+        return False
+    return all(
+        group and math.prod(many[axis] for axis in group) == length
+        for group, length in zip(groups, few, strict=True)
+    )
 
 
 def _view_fits(
@@ -72,13 +125,17 @@ def _view_fits(
         view: type that it gives.
         whole: type of the memref whose bytes these are.
     """
-    if kind in {"collapse_shape", "expand_shape"}:
-        grows = len(view.lengths) > len(source.lengths)
-        return source.elements == view.elements and grows == (kind == "expand_shape")
+    if kind == "collapse_shape":
+        return _is_regrouped(lists, view.lengths, source.lengths)
+    if kind == "expand_shape":
+        # Newer texts repeat the lengths: output_shape [2, 4, 16].
+        groups = len(source.lengths) or 1
+        said = [tuple(lengths) for lengths in lists[groups:]]
+        return said in ([], [view.lengths]) and _is_regrouped(
+            lists[:groups], source.lengths, view.lengths
+        )
     if kind == "cast":
         return source.lengths == view.lengths
-    if kind == "transpose":
-        return sorted(source.lengths) == sorted(view.lengths)
     if len(lists) != 3 or any(size < 1 for size in lists[1]) or any(s < 1 for s in lists[2]):
         return False
     offsets, sizes, strides = lists

@@ -97,6 +97,8 @@ def operator(**changes: Any) -> tuple[Any, Any]:
         (operator(gemms=(1, 2, 3)), ["operator 1 ('relu')", "a gemm is 1"]),
         (operator(gemms=[(1, 2)]), ["operator 1 ('relu')", "(m, k, n)"]),
         (operator(gemms=[(1, 2, -3)]), ["operator 1 ('relu')", "n of a gemm is -3"]),
+        (operator(gemms=[(1, 2, 3, -4)]), ["operator 1 ('relu')", "count of a gemm is -4"]),
+        (operator(gemms=[(1, 2, 3, 4, 5)]), ["operator 1 ('relu')", "(m, k, n, count)"]),
         (operator(gemms=3), ["operator 1 ('relu')", "gemms is 3"]),
         (operator(in_place={"b": "w"}), ["'relu'", "in_place 'b' -> 'w'", "does not read 'w'"]),
         (operator(in_place={"y": "a"}), ["'relu'", "in_place 'y' -> 'a'", "does not write 'y'"]),

@@ -2,23 +2,14 @@
 
 import pytest
 
+from tests.support.mlir import TARGET, T, problem_of
 from ullage.compiler.common.errors import ModelError, UsageError
 from ullage.compiler.driver.compile import compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.integrations.mlir_text import problem_from_mlir
+from ullage.compiler.ir.graph import Gemm
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
-from ullage.hwmodels.catalog.registry import load_target
-
-TARGET = load_target("edge-npu")
-T = "memref<8x16xf32>"
-GLOBALS = "memref.global @w : memref<8x16xf32> memref.global @top : memref<4x16xf32>"
-
-
-def problem_of(body: str, arguments: str = f"%x: {T}", result: str = "") -> Problem:
-    head = f"module {{ {GLOBALS}\n  func.func private @callee({T})\n"
-    text = f"{head}  func.func @f({arguments}) {result} {{\n{body}\n  }}\n}}\n"
-    return problem_from_mlir(text, TARGET)
 
 
 def buffers_of(problem: Problem) -> dict[str, tuple[str, int]]:
@@ -177,8 +168,17 @@ GOOD = """func.func @two(%x: memref<64x128xf32>, %w: memref<128x256xf32> {ullage
 COPY, RETURN = "  memref.copy", "  return"
 
 
-def test_the_text_that_others_break_is_read() -> None:
-    problem = problem_from_mlir(GOOD, TARGET)
+@pytest.mark.parametrize(
+    "results",
+    [
+        "memref<64x256xf32>",
+        "(memref<64x256xf32> {llvm.noalias})",
+        "memref< 64x256xf32 > attributes {llvm.emit_c_interface}",
+    ],
+)
+def test_the_text_that_others_break_is_read(results: str) -> None:
+    text = GOOD.replace("-> memref<64x256xf32> {", f"-> {results} {{")
+    problem = problem_from_mlir(text, TARGET)
     assert sum(step.macs for step in problem.program.steps) == 64 * 128 * 256
 
 
@@ -226,6 +226,16 @@ def test_the_text_that_others_break_is_read() -> None:
         ("copy %h, %r", "copy %r, %h", "line 6: .*reads %r, which nothing"),
         (RETURN, "  return\n  return", "line 9: .*never reached"),
         ("  return %r : memref<64x256xf32>\n", "", "line 1: it has no return"),
+        # Results of the signature.
+        ("-> memref<64x256xf32> {", "-> memref<64x999xf32> {", "line 8: .*line 1 says memref<64x9"),
+        (
+            "-> memref<64x256xf32> {",
+            "-> (memref<64x256xf32>, f32) {",
+            "says memref<64x256xf32>, f",
+        ),
+        ("-> memref<64x256xf32> {", "{", "line 8: .*says nothing: make the two agree"),
+        ("-> memref<64x256xf32> {", "-> tensor<64x256xf32> {", "line 8: .*says tensor"),
+        ("return %r : memref<64x256xf32>", "return", "line 8: .*returns nothing, and line 1"),
         # Syntax.
         ("return %r", "[%r]\n  return %r", "line 8: .*only allocations"),
         ("%h = memref.alloc()", "%h = ", "only allocations"),
@@ -288,6 +298,14 @@ def test_shapes_that_fit_give_the_work(operation: str, lengths: str, macs: int) 
     assert sum(step.macs for step in problem.program.steps) == macs
 
 
+def test_batched_products_of_any_number_are_one_entry() -> None:
+    problem = _one_operation("batch_matmul", f"{2**40}x2x3 {2**40}x3x5 {2**40}x2x5")
+    (step,) = (step for step in problem.program.steps if step.macs)
+    assert step.gemms == (Gemm(2, 3, 5, 2**40),)
+    with pytest.raises(ModelError, match=r"line 4: .*at most 2\*\*62 can be counted: cut it up"):
+        _one_operation("matmul", f"{2**24}x{2**24} {2**24}x{2**24} {2**24}x{2**24}")
+
+
 def test_an_unknown_operation_of_linalg_is_refused() -> None:
     with pytest.raises(ModelError, match=r"line 4: .*linalg\.matmull computes is not known"):
         _one_operation("matmull", "4x16 16x8 4x8")
@@ -329,6 +347,21 @@ def _one_operation(operation: str, lengths: str) -> Problem:
         ("expand_shape %x [[0, 1], [2]] output_shape [2, 4, 16]", "2x4x17xf32", False),
         ("transpose %x (a, b) -> (b, a)", "16x8xf32", True),
         ("transpose %x (a, b) -> (b, a)", "16x9xf32", False),
+        ("transpose %x (a, b) -> (a, b)", "16x8xf32", False),
+        ("transpose %x (a, b) -> (b, b)", "16x16xf32", False),
+        ("transpose %x (a, a) -> (a, a)", "16x8xf32", False),
+        ("transpose %x (a, b) -> (b, c)", "16x8xf32", False),
+        ("transpose %x", "16x8xf32", False),
+        ("collapse_shape %x [[0]]", "128xf32", False),
+        ("collapse_shape %x [[1, 0]]", "128xf32", False),
+        ("collapse_shape %x [[0], [1]]", "128xf32", False),
+        ("collapse_shape %x [[0, 1], []]", "128x1xf32", False),
+        ("collapse_shape %x []", "f32", False),
+        ("expand_shape %x [[0], [1, 2]] output_shape [2, 4, 16]", "2x4x16xf32", False),
+        ("expand_shape %x [[0, 1], [2]] output_shape [4, 2, 16]", "2x4x16xf32", False),
+        ("expand_shape %x [[0, 1], [2]]", "2x4x16xf32", True),
+        ("expand_shape %x [[0, 2], [1]]", "2x16x4xf32", False),
+        ("expand_shape %x [[0, 1]]", "2x64xf32", False),
         ("view %b[%i][]", "8xf32", True),
         ("view %b[%i][]", "32xf32", False),
         ("view %b[%n][]", "8xf32", False),
