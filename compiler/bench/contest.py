@@ -19,16 +19,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ullage.compiler.bench.process import Running
-from ullage.compiler.bench.run import (
+from ullage.compiler.bench.finished import (
     FINISHED_FILE,
-    LATE_S,
-    LATE_SHARE,
-    Benched,
+    forget_finished,
+    has_columns,
+    is_figure,
     open_finished,
     read_finished,
-    result_of,
 )
+from ullage.compiler.bench.process import Running
+from ullage.compiler.bench.run import LATE_S, LATE_SHARE, Benched, result_of
 from ullage.compiler.bench.suite import MEMORY_BYTES
 from ullage.compiler.common.engines import Engine
 from ullage.compiler.common.errors import UllageError, UsageError
@@ -76,6 +76,8 @@ RESULT_COLUMNS = (
     "subgraphs",
 )
 TIME_COLUMNS = ("instance", "process_s", "cpu_s", "memory_bytes")
+# Columns that hold a text.
+TEXT_COLUMNS = ("instance", "status", "reason", "bound_source")
 
 
 class Item(NamedTuple):
@@ -126,8 +128,8 @@ def run_contest(
     items = _items(instances, folder, time_limit_s)
     published = _published(instances / PUBLISHED_FILE)
     path = folder / FINISHED_FILE
-    if fresh and is_file(path):
-        path.unlink()
+    if fresh:
+        forget_finished(path)
     finished = dict(read_finished(path, _is_result))
     waiting = [
         item for item in items if item.key not in finished or not _is_kept(item, finished[item.key])
@@ -225,18 +227,22 @@ def _published(path: Path) -> dict[str, float]:
     except ValueError as error:
         raise UsageError(f"{path}: not costs by instance: {error}") from error
     for name, cost in document.items():
-        if isinstance(cost, bool) or not isinstance(cost, int | float) or not cost > 0:
-            raise UsageError(f"{path}: the cost of {name[:40]} is {brief(cost)}, not a number")
+        if not is_figure(cost) or not cost > 0:
+            raise UsageError(
+                f"{path}: the cost of {name[:40]} is {brief(cost)}, not a number above 0"
+            )
     return document
 
 
-def _is_result(result: object) -> bool:
-    """Whether a document is what `run_instance` returns."""
-    if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+def _is_result(result: dict[str, Any]) -> bool:
+    """Whether an object is what `run_instance` returns."""
+    if not isinstance(result.get("status"), str):
+        return False
+    if not has_columns(result, (*RESULT_COLUMNS, *TIME_COLUMNS), TEXT_COLUMNS):
         return False
     if not result.get("valid"):
         return isinstance(result.get("reason"), str)
-    return all(isinstance(result.get(name), int | float) for name in ("cost", "lower_bound"))
+    return is_figure(result.get("cost")) and is_figure(result.get("lower_bound"))
 
 
 def _is_kept(item: Item, result: Mapping[str, Any]) -> bool:

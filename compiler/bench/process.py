@@ -22,6 +22,11 @@ def memory_reason(memory_bytes: int) -> str:
     return f"the process had {format_size(memory_bytes)} and needed more"
 
 
+def suite_memory_reason(memory_bytes: int) -> str:
+    """Why a row of a suite, which says how much memory a row has, ran out of it."""
+    return f"{memory_reason(memory_bytes)}; `memory` of the suite says how much"
+
+
 def limit_memory(memory_bytes: int) -> None:
     """Limit the address space of this process, where the system can."""
     try:

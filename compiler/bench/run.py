@@ -5,32 +5,29 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
+from ullage.compiler.bench.finished import (
+    FINISHED_FILE,
+    forget_finished,
+    has_columns,
+    open_finished,
+    read_finished,
+)
 from ullage.compiler.bench.process import Running, memory_reason
 from ullage.compiler.bench.suite import ROW_S, Row, Suite, key_of, settings_of
 from ullage.compiler.bench.table import write_tables
+from ullage.compiler.bench.worker import TEXT_COLUMNS, TIME_COLUMNS, VALUE_COLUMNS
 from ullage.compiler.common.engines import Engine
-from ullage.compiler.common.errors import UllageError, UsageError
-from ullage.compiler.common.files import (
-    MAX_READ_BYTES,
-    is_file,
-    kind_of,
-    make_folder,
-    read_file,
-    write_atomic,
-)
-from ullage.compiler.common.json_files import json_object
-from ullage.compiler.common.ranges import MAX_FIGURE
+from ullage.compiler.common.errors import CrashError, TimeLimitError, UllageError
+from ullage.compiler.common.files import make_folder
 from ullage.hwmodels.bounds import BOUND_TOLERANCE
 
-# The file of finished rows, a JSON document a line, in the order in which they ended.
-FINISHED_FILE = "rows.jsonl"
 # Seconds beyond its limit, and multiples of it, after which a row's process is ended: reading a
 # large model and loading libraries take their time on a busy machine.
 LATE_S, LATE_SHARE = 60.0, 2.0
@@ -95,14 +92,14 @@ def run_suite(
         fresh: forget what is finished.
 
     Raises:
-        UsageError: the file of finished rows is none.
+        UsageError: the file of finished rows is none, or cannot be written or removed.
         KeyboardInterrupt: interrupted before any row was finished.
     """
     begun = time.monotonic()
     make_folder(folder)
     path = folder / FINISHED_FILE
-    if fresh and is_file(path):
-        path.unlink()
+    if fresh:
+        forget_finished(path)
     finished = dict(read_finished(path, _is_result))
     number = version("ullage")
     items = [Item(key_of(row, number), row, suite.memory_bytes) for row in suite.rows]
@@ -136,63 +133,18 @@ def run_suite(
     return Benched(rows, files, done, interrupted, time.monotonic() - begun)
 
 
-def open_finished(path: Path) -> TextIO:
-    """The file of finished rows, to be appended to.
-
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        return path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def read_finished(
-    path: Path, is_result: Callable[[object], bool]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (key, result) of the rows in a file; a last line that a kill cut short is dropped.
-
-    Args:
-        path: the file; there may be none.
-        is_result: whether a document is a result.
-
-    Raises:
-        UsageError: another line is no row.
-    """
-    kind = kind_of(path)
-    if not kind:
-        return
-    if kind != "a file":
-        raise UsageError(f"{path} is {kind}, and finished rows are kept in a file: name another -o")
-    data = read_file(path, MAX_READ_BYTES)
-    lines = data.split(b"\n")
-    if lines.pop():
-        write_atomic(path, b"".join(line + b"\n" for line in lines))
-    for number, line in enumerate(lines, 1):
-        try:
-            document = json_object(line)
-            key, result = document["key"], document["result"]
-            if not isinstance(key, str) or not is_result(result):
-                raise ValueError("a key and a result are needed")  # noqa: TRY301 - as no JSON
-        except (ValueError, KeyError) as error:
-            raise UsageError(
-                f"{path}, line {number}: no finished row; remove the line, so that its row runs "
-                "again, or forget all rows (--fresh)"
-            ) from error
-        yield key, result
-
-
-def _is_result(result: object) -> bool:
-    """Whether a document is what `run_row` returns."""
-    if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+def _is_result(result: dict[str, Any]) -> bool:
+    """Whether an object is what `run_row` returns."""
+    if not isinstance(result.get("status"), str):
+        return False
+    if not has_columns(result, (*VALUE_COLUMNS, *TIME_COLUMNS), TEXT_COLUMNS):
         return False
     if not result.get("verified"):
         return isinstance(result.get("reason"), str)
     value, bound = result.get("value"), result.get("lower_bound")
-    if not isinstance(value, int | float) or not isinstance(bound, int | float):
+    if isinstance(value, bool) or isinstance(bound, bool) or value is None or bound is None:
         return False
-    return 0 <= bound * (1 - BOUND_TOLERANCE) <= value <= MAX_FIGURE
+    return bool(0 <= bound * (1 - BOUND_TOLERANCE) <= value)
 
 
 def _flat(row: Row) -> dict[str, Any]:
@@ -238,8 +190,9 @@ def result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any
     """
     if code == 0:
         with suppress(ValueError):
-            result: dict[str, Any] = json.loads(out)
-            return result
+            result = json.loads(out)
+            if isinstance(result, dict):
+                return result
     words = err.strip().splitlines()[-1][:LAST_WORDS] if err.strip() else "it said nothing"
     if "MemoryError" in err or "bad_alloc" in err or "cannot allocate memory" in err.lower():
         return {"status": "memory", "reason": memory_reason(memory_bytes)}
@@ -255,8 +208,17 @@ def failed(row: dict[str, Any]) -> bool:
 
 
 def only_error(benched: Benched) -> UllageError | None:
-    """The error to end with where no row has a plan; None where some have."""
+    """The error to end with where no row has a plan: the first row's; None where some have one."""
     if not benched.rows or not all(map(failed, benched.rows)):
         return None
     first = benched.rows[0]
-    return UllageError.revive({"kind": first["status"], "message": first["reason"], "details": {}})
+    kind = {"late": TimeLimitError.kind, "crash": CrashError.kind}.get(
+        first["status"], first["status"]
+    )
+    asked = (first.get(name) for name in ("model", "target", "fast_memory", "solver", "instance"))
+    row = ", ".join(str(value) for value in asked if value)
+    message = f"{row}: {first['reason']}"
+    if others := len(benched.rows) - 1:
+        message = f"none of {others + 1} rows has a result; the first, {message}"
+    details = {"files": list(benched.files)}
+    return UllageError.revive({"kind": kind, "message": message, "details": details})

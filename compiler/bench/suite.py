@@ -19,11 +19,12 @@ from ullage.compiler.common.errors import UsageError, located
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import brief
 from ullage.compiler.common.ranges import MAX_SEED
-from ullage.compiler.common.units import parse_size, parse_time
+from ullage.compiler.common.units import format_size, parse_size, parse_time
 from ullage.compiler.driver.options import OBJECTIVES
 from ullage.compiler.exchange.problem_file import is_problem_file
 from ullage.compiler.importer.model_zoo import backend_models, find_model, named_models
 from ullage.hwmodels.catalog.registry import find_target, load_target
+from ullage.solvers.registry import solver_names
 from ullage.solvers.scheduling.orders import ORDERS
 
 # The suite that runs where none is named.
@@ -36,10 +37,13 @@ BACKEND_MODELS = "onnx-backend"
 MAX_ROWS = 100_000
 # Memory of a row's process where the suite says nothing.
 MEMORY_BYTES = 8 * 2**30
+# No Python with our libraries begins in less.
+LEAST_MEMORY_BYTES = 64 * 2**20
 # Seconds for a row without a time limit of its own, after which its process is ended.
 ROW_S = 600.0
 
-Value = str | int | float | bool | None
+# Fields whose texts may be plain numbers: sizes in bytes, times in seconds.
+QUANTITIES = ("memory", "time_limit", "fast_memory", "time_limits")
 
 
 class NeedsModelsError(UsageError):
@@ -190,6 +194,7 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
         raise UsageError(f"{where}: not a suite: {error}") from error
     except RecursionError as error:
         raise UsageError(f"{where}: not a suite: it is nested too deep") from error
+    document |= {key: _text_of(document[key]) for key in QUANTITIES if key in document}
     known = {"title": str, "memory": str, "time_limit": str, "needs": str, "grids": list}
     for key, value in document.items():
         if key not in known:
@@ -214,6 +219,11 @@ def _suite_of(data: bytes, where: str, name: str, models: Path | None, beside: P
     if "memory" in document:
         with located(f"{where}: memory"):
             memory = parse_size(document["memory"])
+        if memory < LEAST_MEMORY_BYTES:
+            raise UsageError(
+                f"{where}: memory is {brief(document['memory'])}; a process needs at least "
+                f"{format_size(LEAST_MEMORY_BYTES)}, and most models more"
+            )
     return Suite(name, document.get("title", ""), tuple(dict.fromkeys(rows)), memory)
 
 
@@ -243,7 +253,8 @@ def _check_values(lists: _Grid, where: str) -> None:
     """Refuse what no row could be run with.
 
     Raises:
-        UsageError: a target, objective, order, type, size or seed is none; says which.
+        UsageError: a target, solver, objective, order, type, size, state or seed is none; says
+            which.
     """
     known = {"objectives": OBJECTIVES, "orders": ORDERS, "recompute": ("off", "auto")}
     for name, values in known.items():
@@ -256,6 +267,8 @@ def _check_values(lists: _Grid, where: str) -> None:
         "targets": find_target,
         "dtypes": parse_dtype,
         "fast_memory": parse_size,
+        "solvers": _check_solver,
+        "states": _check_state,
     }
     for name, read in readers.items():
         for value in filter(None, getattr(lists, name)):
@@ -264,6 +277,26 @@ def _check_values(lists: _Grid, where: str) -> None:
     for seed in lists.seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"{where}: seeds: {seed} is not from 0 to {MAX_SEED}")
+
+
+def _check_solver(name: str) -> None:
+    """Refuse a name that no solver has.
+
+    Raises:
+        UsageError: names those that there are.
+    """
+    if name not in solver_names():
+        raise UsageError(f"there is no {name!r}; there are: {', '.join(solver_names())}")
+
+
+def _check_state(text: str) -> None:
+    """Refuse what `--state` does not take.
+
+    Raises:
+        UsageError: says what it takes.
+    """
+    if text != "auto" and "=" not in text:
+        raise UsageError(f'{text!r} is neither "IN=OUT" nor "auto"')
 
 
 def _check_problems(models: list[str], where: str, *, dims: bool, dtypes: bool) -> None:
@@ -295,15 +328,20 @@ def _checked(grid: object, where: str, limit: str) -> tuple[_Grid, dict[str, dic
     for key, value in grid.items():
         if key in _TABLES:
             kind = _TABLES[key]
-            if not isinstance(value, dict) or not all(type(v) is kind for v in value.values()):
+            if not isinstance(value, dict):
                 raise UsageError(f"{where}: {key} is a table of {kind.__name__}, by name")
-            tables[key] = value
+            table = {n: _text_of(v) if kind is str else v for n, v in value.items()}
+            if not all(type(v) is kind for v in table.values()):
+                raise UsageError(f"{where}: {key} is a table of {kind.__name__}, by name")
+            tables[key] = table
             continue
         if key not in known:
             names = ", ".join([*known, *_TABLES])
             raise UsageError(f"{where}: unknown field {key!r}; there are: {names}")
         wanted = {"steady_state": bool, "seeds": int}.get(key, str)
         entries = value if isinstance(value, list) else [value]
+        if key in QUANTITIES:
+            entries = [_text_of(entry) for entry in entries]
         if not entries:
             raise UsageError(f"{where}: {key} is an empty list, so that the grid has no rows")
         for entry in entries:
@@ -316,6 +354,13 @@ def _checked(grid: object, where: str, limit: str) -> tuple[_Grid, dict[str, dic
     if "models" not in lists:
         raise UsageError(f'{where}: it names no models (models = ["*"] for all)')
     return _Grid(**lists), tables
+
+
+def _text_of(value: object) -> object:
+    """A number, or yes or no, as the text that the command line takes; anything else as it is."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _models(given: str, where: str, models: Path | None, beside: Path) -> list[str]:
@@ -334,8 +379,10 @@ def _models(given: str, where: str, models: Path | None, beside: Path) -> list[s
         return found
     if given == BACKEND_MODELS:
         return [str(path) for path in backend_models()]
+    if not given:
+        raise UsageError(f"{where}: models has an empty text in it; name a model or a file")
     if any(character in given for character in "*?["):
-        found = sorted(str(path) for path in (models or beside).glob(given))
+        found = sorted(str(path) for path in (models or beside).glob(given) if path.is_file())
         if not found:
             raise UsageError(f"{where}: no file matches {given!r} in {models or beside}")
         return found

@@ -14,8 +14,8 @@ from typing import Any
 from ullage.compiler.bench.process import (
     leave_with,
     limit_memory,
-    memory_reason,
     peak_memory_bytes,
+    suite_memory_reason,
 )
 from ullage.compiler.bench.suite import Row, row_of
 from ullage.compiler.common.errors import UllageError
@@ -55,6 +55,9 @@ VALUE_COLUMNS = (
     "verified",
 )
 
+# Columns that hold a text.
+TEXT_COLUMNS = ("status", "reason", "chosen_solver", "bound_source", "chosen_schedule")
+
 
 def main() -> None:
     """Compile the row that standard input describes, and print its result as JSON."""
@@ -69,7 +72,7 @@ def main() -> None:
     except UllageError as error:
         result = {"status": error.kind, "reason": error.message}
     except MemoryError:
-        result = {"status": "memory", "reason": memory_reason(int(asked["memory_bytes"]))}
+        result = {"status": "memory", "reason": suite_memory_reason(int(asked["memory_bytes"]))}
     result["cpu_s"] = time.process_time()
     result["memory_bytes"] = peak_memory_bytes()
     out.write(json.dumps(result) + "\n")

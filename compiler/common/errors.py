@@ -56,6 +56,13 @@ class NoMemoryError(UllageError):
     kind = "memory"
 
 
+class CrashError(UllageError):
+    """A process ended without a word about its work."""
+
+    exit_code = 70
+    kind = "crash"
+
+
 class MalformedPlanError(UsageError):
     """A plan file has an unknown, missing or wrong field."""
 

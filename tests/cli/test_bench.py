@@ -10,7 +10,8 @@ from tests.support.contest import CHAIN, write_instance
 def test_bench_from_the_command_line(ask: Json, tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     suite.write_text(
-        '[[grids]]\nmodels = "squeezenet"\nsolvers = ["greedy", "nobody"]\nschedules = "whole"\n'
+        '[[grids]]\nmodels = "squeezenet"\nsolvers = "greedy"\nschedules = "whole"\n'
+        '[[grids]]\nmodels = "squeezenet"\nsolvers = "greedy"\nparam = { nothing = 1 }\n'
     )
     out = tmp_path / "out"
     found = ask("bench", "--suite", suite, "-o", out)
@@ -27,9 +28,11 @@ def test_bench_from_the_command_line(ask: Json, tmp_path: Path) -> None:
 
 def test_a_suite_without_any_plan_ends_with_its_first_error(ask: Json, tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
-    suite.write_text('[[grids]]\nmodels = ["squeezenet"]\nsolvers = ["nobody"]\n')
-    document = ask("bench", "--suite", suite, "-o", tmp_path / "out", code=2)
-    assert "nobody" in json.dumps(document)
+    suite.write_text('[[grids]]\nmodels = "squeezenet"\nparam = { nothing = 1 }\n')
+    error = ask("bench", "--suite", suite, "-o", tmp_path / "out", code=2)["error"]
+    assert error["message"].startswith("squeezenet, auto: ")
+    assert "nothing" in error["message"]
+    assert str(tmp_path / "out" / "results.csv") in error["details"]["files"]
 
 
 def test_the_contest_from_the_command_line(ask: Json, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_folders_that_do_not_serve_are_refused(tmp_path: Path) -> None:
     write_instance(tmp_path / "in", "1", CHAIN)
     with pytest.raises(UsageError, match="a folder of their own"):
         run_contest(tmp_path / "in", tmp_path / "in", HERE)
-    for text in ("[]", '{"1": "cheap"}', '{"1": -1}', '{"1": true}'):
+    for text in ("[]", '{"1": "cheap"}', '{"1": -1}', '{"1": true}', '{"1": 1e999}'):
         (tmp_path / "in" / "published.json").write_text(text)
         with pytest.raises(UsageError, match=r"published\.json"):
             run_contest(tmp_path / "in", tmp_path / "out", HERE)

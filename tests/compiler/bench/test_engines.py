@@ -14,9 +14,13 @@ SUITE = """[[grids]]
 models = "squeezenet"
 targets = "edge-npu"
 fast_memory = "256KiB"
-solvers = ["all-slow", "greedy", "nobody"]
+solvers = ["all-slow", "greedy"]
 schedules = "whole"
 dtypes = "int8"
+[[grids]]
+models = "squeezenet"
+solvers = "greedy"
+param = { nothing = 1 }
 """
 PROGRAM = "from ullage.cli.main import main; main()"
 

@@ -17,8 +17,9 @@ from tests.support.decode_models import Decoder, growing_decoder
 from tests.support.small_nets import chain
 from tests.support.training import training_step
 from ullage.compiler.bench import run as bench_run
+from ullage.compiler.bench.finished import FINISHED_FILE
 from ullage.compiler.bench.run import (
-    FINISHED_FILE,
+    Benched,
     Item,
     failed,
     only_error,
@@ -163,6 +164,11 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path: Path) -> None:
         b'{"key": "k", "result": {"status": "", "verified": true, "value": "x", "lower_bound": 1}}',
         b'{"key": "k", "result": {"status": "", "verified": true, "value": NaN, "lower_bound": 1}}',
         b'{"key": "k", "result": {"status": "x", "verified": true, "value": 1, "lower_bound": 5}}',
+        b'{"key": "k", "result": {"status": "", "verified": 1, "value": 1, "lower_bound": true}}',
+        b'{"key": "k", "result": {"status": "x", "reason": "", "process_s": "q"}}',
+        b'{"key": "k", "result": {"status": "x", "reason": "", "gap": {}}}',
+        b'{"key": "k", "result": {"status": "x", "reason": "", "chosen_solver": 3}}',
+        b'{"key": "k", "result": {"status": "x", "reason": "", "value": 1%s}}' % (b"0" * 400),
         b'{"key": "k", "key": "k", "result": {"status": "x", "reason": ""}}',
     ],
 )
@@ -170,6 +176,21 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: bytes) -> None:
     (tmp_path / FINISHED_FILE).write_bytes(line + b"\n")
     with pytest.raises(UsageError, match="line 1: no finished row"):
         run_suite(GRID, tmp_path, HERE)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [("late", 6, "time_limit"), ("crash", 70, "crash"), ("infeasible", 4, "infeasible")],
+)
+def test_a_suite_without_a_plan_ends_with_the_error_of_its_first_row(
+    status: str, code: int, kind: str
+) -> None:
+    first = {"model": "m.onnx", "solver": "fluid", "status": status, "reason": "why"}
+    error = only_error(Benched((first, {**first, "reason": "?"}), ("t.csv",), 2, False, 1.0))
+    assert error is not None
+    assert (error.exit_code, error.kind, error.details) == (code, kind, {"files": ["t.csv"]})
+    assert error.message == "none of 2 rows has a result; the first, m.onnx, fluid: why"
+    assert only_error(Benched((first, {"verified": True}), (), 2, False, 1.0)) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux")

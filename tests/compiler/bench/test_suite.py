@@ -72,6 +72,18 @@ time_limits = ["250ms"]
     assert (last.steady_state, last.time_limit_s, last.overrides) == (True, 0.25, ())
 
 
+def test_quantities_and_switches_may_be_plain_numbers_and_yes_or_no(tmp_path: Path) -> None:
+    grid = "[[grids]]\nmodels = 'squeezenet'\n"
+    plain = (
+        "memory = {0}\n{1}fast_memory = [{0}]\ntime_limits = [{2}]\nset = {{ a = {3}, b = {2} }}\n"
+    )
+    texts = plain.format('"1073741824"', grid, '"0.5"', '"true"')
+    numbers = plain.format("1073741824", grid, "0.5", "true")
+    suite = load_suite(written(tmp_path, numbers))
+    assert suite == load_suite(written(tmp_path, texts))
+    assert suite.rows[0].overrides == (("a", "true"), ("b", "0.5"))
+
+
 def test_models_are_names_files_and_patterns(tmp_path: Path) -> None:
     folder = tmp_path / "models"
     folder.mkdir()
@@ -81,6 +93,7 @@ def test_models_are_names_files_and_patterns(tmp_path: Path) -> None:
     everything = load_suite(written(tmp_path, text), folder)
     assert [Path(row.model).name for row in everything.rows] == ["a.onnx", "b.onnx"]
     assert len(load_suite(written(tmp_path, text)).rows) == len(named_models())
+    (folder / "b-folder.onnx").mkdir()
     text = '[[grids]]\nmodels = ["models/b*.onnx", "models/c.json"]\n'
     beside = load_suite(written(tmp_path, text))
     assert [Path(row.model).name for row in beside.rows] == ["b.onnx", "c.json"]
@@ -92,13 +105,13 @@ def test_models_are_names_files_and_patterns(tmp_path: Path) -> None:
         ("[[grids", "not a suite"),
         ("", "has none"),
         ("colour = 1", "unknown field 'colour'"),
-        ("memory = 5\n[[grids]]\nmodels='*'", "memory is 5, not a str"),
+        ("memory = 5\n[[grids]]\nmodels='*'", "memory is '5'; a process needs at least 64 MiB"),
         ("[[grids]]\nsolvers = ['greedy']", "names no models"),
         ("[[grids]]\nmodels = []", "models is an empty list"),
         ("[[grids]]\nmodels = '*'\nseeds = ['1']", "of type int"),
         ("[[grids]]\nmodels = '*'\nseeds = [true]", "of type int"),
         ("[[grids]]\nmodels = '*'\nsolver = ['greedy']", "unknown field 'solver'"),
-        ("[[grids]]\nmodels = '*'\nset = { a = 1 }", "set is a table of str"),
+        ("[[grids]]\nmodels = '*'\nset = { a = [1] }", "set is a table of str"),
         ("[[grids]]\nmodels = '*'\ntargets = ['no-such-chip']", "unknown target"),
         ("[[grids]]\nmodels = '*'\nfast_memory = ['many']", "many"),
         ("[[grids]]\nmodels = 'x*.onnx'", "no file matches"),
@@ -161,7 +174,13 @@ def test_what_no_row_could_run_with_is_refused_before_any_runs(tmp_path: Path) -
         'dtypes = ["int99"]': "grid 0: dtypes: ",
         'targets = ["nowhere"]': "grid 0: targets: ",
         'fast_memory = ["-5KiB"]': "grid 0: fast_memory: a size cannot be negative",
-        "fast_memory = [0]": "grid 0: fast_memory has 0 in it; its entries are of type str",
+        "fast_memory = [true]": "grid 0: fast_memory: ",
+        "fast_memory = [nan]": "grid 0: fast_memory: ",
+        "time_limits = [-1]": "grid 0: time_limits takes a time of at least 0",
+        'solvers = ["gredy"]': "grid 0: solvers: there is no 'gredy'; there are: all-slow",
+        'states = ["past"]': "grid 0: states: 'past' is neither",
+        "set = { a = [1] }": "grid 0: set is a table of str",
+        'seeds = [0]\n[[grids]]\nmodels = ""': "grid 1: models has an empty text",
         "seeds = [-1]": "grid 0: seeds: -1 is not from 0",
         "seeds = []": "seeds is an empty list",
     }.items():
