@@ -219,10 +219,13 @@ def _four_digits(number: float) -> str:
 
 
 def percent_above(share: float) -> str:
-    """A distance in percent; one that is open, above `CLOSED`, never reads as 0.00 %."""
+    """A distance in percent; one that is open, above `CLOSED`, never reads as 0.00 %.
+
+    One below nothing by no more than rounding reads as nothing.
+    """
     if CLOSED < share < SMALLEST_SHOWN:
         return f"{_significant(100 * share, 1):.1g} %"
-    return f"{fixed(100 * share, 2)} %"
+    return f"{fixed(100 * (0.0 if -CLOSED <= share <= 0 else share), 2)} %"
 
 
 def objective_text(value: float, objective: str) -> str:

@@ -172,7 +172,8 @@ def load_problem(
     if document.get("format") != PROBLEM_FORMAT:
         raise UsageError(
             f"{where}: not a problem file: its field format is {brief(document.get('format'))}, "
-            f"that of a problem {PROBLEM_FORMAT!r}"
+            f"that of a problem {PROBLEM_FORMAT!r}; `ullage compile MODEL -o DIR --emit problem` "
+            "writes one"
         )
     check_version(document.get("format_version"), where, "problem", (PROBLEM_VERSION,))
     try:

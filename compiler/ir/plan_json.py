@@ -26,6 +26,8 @@ PLAN_FORMAT: Literal[2] = 2
 READABLE_FORMATS = (1, 2)
 # The published JSON Schema, a file of this package.
 SCHEMA_FILE = "plan.schema.json"
+# What a `format` begins with that other files of ours have; plans have none.
+FOREIGN_FORMATS = "ullage-"
 
 
 # Fields that plan and file have in common.
@@ -70,6 +72,12 @@ def load_plan(data: bytes, where: str = "plan") -> Plan:
         document = json_object(data)
     except ValueError as error:
         raise UsageError(f"{where}: not a plan file: {error}") from error
+    other = document.get("format")
+    if isinstance(other, str) and other.startswith(FOREIGN_FORMATS):
+        raise UsageError(
+            f"{where}: not a plan, but a file of format {brief(other)}: `ullage compile` makes a "
+            "plan of a problem, and `ullage check PROBLEM SOLUTION` examines a solution"
+        )
     if "format_version" not in document:
         keys = ", ".join(brief(key) for key in list(document)[:4]) or "nothing"
         raise UsageError(

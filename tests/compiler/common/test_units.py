@@ -18,6 +18,7 @@ from ullage.compiler.common.units import (
     parse_share,
     parse_size,
     parse_time,
+    percent_above,
     told_apart,
 )
 
@@ -226,3 +227,18 @@ def test_counts_accepted(text: str) -> None:
 def test_counts_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"--dim n takes a whole number .* at most 2\*\*62"):
         parse_count(text, "--dim n")
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (-1e-9, "0.00 %"),
+        (-0.0, "0.00 %"),
+        (1e-9, "0.00 %"),
+        (2e-6, "0.0002 %"),
+        (-0.25, "-25.00 %"),
+        (0.1, "10.00 %"),
+    ],
+)
+def test_a_distance_from_a_bound_is_open_or_reads_as_nothing(share: float, text: str) -> None:
+    assert percent_above(share) == text

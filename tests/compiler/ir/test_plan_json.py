@@ -133,6 +133,8 @@ def test_another_json_file_is_told_from_an_old_plan() -> None:
         load_plan(b'{"model": "resnet50", "target": "edge-npu"}', "out/summary.json")
     message = raised.value.message
     assert message.startswith("out/summary.json: not a plan: it has no format_version")
+    with pytest.raises(UsageError, match="but a file of format 'ullage-problem': `ullage compile`"):
+        load_plan(b'{"format": "ullage-problem", "format_version": 1}', "problem.json")
     assert "plan.json" in message
 
 
