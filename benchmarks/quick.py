@@ -44,7 +44,7 @@ def main() -> int:
         return done.returncode or 1
     write_table(
         "quick",
-        f"Suite `quick`: {len(said['rows'])} rows",
+        f"Suite `quick`: {len(said['rows'])} rows; values and bounds are latencies in s",
         COLUMNS,
         [cells(row) for row in said["rows"]],
     )

@@ -123,6 +123,9 @@ NOT_SECONDS = ("limit", "min", "median", "max", "slowest", "longest", "first pla
 ROOMS = ("cli", "compiler", "hwmodels", "rl_agent", "solvers", "benchmarks")
 PACKAGES = ("onnx", "onnxruntime", "omnimalloc", "numpy", "numba")
 
+# Rows from which on a table is folded.
+FOLDED_ROWS = 60
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,6 +224,28 @@ def print_duration() -> None:
     print(f"nothing is known of {len(unknown)}: {', '.join(unknown)}")
 
 
+def section_of(text: str) -> tuple[str, str]:
+    """The title of a table, up to a colon or semicolon, and the rest: remarks, and the table.
+
+    A long table is folded.
+
+    Args:
+        text: `## title: remarks`, and the table.
+    """
+    first, _, rest = text.partition("\n")
+    title, *behind = re.split(r"[:;] ", first.removeprefix("## "), maxsplit=1)
+    remarks = "".join(behind)
+    parts = [f"{remarks[0].upper()}{remarks[1:].rstrip('.')}.", ""] if remarks else []
+    rows = sum(line.startswith("|") for line in rest.splitlines()) - 2
+    table = rest.strip("\n")
+    if rows > FOLDED_ROWS:
+        summary = f"<details markdown><summary>The table: {rows} rows</summary>"
+        parts += [summary, "", table, "", "</details>", ""]
+    else:
+        parts += [table, ""]
+    return title, "\n".join(parts)
+
+
 def assemble() -> None:
     """Write docs/benchmarks.md from the tables that are there."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
@@ -247,11 +272,14 @@ def assemble() -> None:
         f"{platform.python_version()}; {versions}.",
         "",
     ]
+    heading = ""
     for _, tables in BENCHMARKS.values():
         for table in tables:
             path = RESULTS / f"{table}.md"
             if path.is_file():
-                parts += [path.read_text(encoding="utf-8")]
+                title, text = section_of(path.read_text(encoding="utf-8"))
+                parts += [text] if title == heading else [f"## {title}", "", text]
+                heading = title
     (ROOT / "docs" / "benchmarks.md").write_text("\n".join(parts), encoding="utf-8")
 
 
