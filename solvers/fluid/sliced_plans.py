@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.slices.joining import join_slices
 from ullage.solvers.fluid.slices.placement import place_in_pages, place_in_rows
 from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS, round_requests
+from ullage.solvers.fluid.slices.shared import place_in_shared_pages
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.fluid.slices.slicing import cut_slices
 from ullage.solvers.fluid.slices.timing import time_fills
@@ -140,17 +142,19 @@ def _plan_in_parts(
         LookupError: it finds no addresses.
     """
     target = direct.problem.target
-    grain, page = target.slice_granularity_bytes, 0
+    grain, unit, page = target.slice_granularity_bytes, target.fastest.alignment_bytes, 0
     if grain > 0:
-        page = page_size(target.fastest.capacity_bytes, grain, target.fastest.alignment_bytes)
-    solution, lost_bytes = _placed_in_parts(direct, relaxation, budget, page_bytes=page, cut=cut)
+        page = page_size(target.fastest.capacity_bytes, grain, unit)
+    place = partial(_placed_in_parts, direct, budget=budget, page_bytes=page, cut=cut)
+    solution, lost_bytes = place(relaxation)
     value, bound = value_of(solution.assignment), relaxation.bound
     is_near = bound is None or value <= bound * (1 + PAGES_GAP) or budget.is_over()
     if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:
         return solution
-    if page > target.fastest.alignment_bytes:  # small tensors may share a page
+    if unit < page == math.lcm(grain, unit):  # ends of slices may share pages
         with suppress(LookupError, InfeasibleError):
-            other, _ = _placed_in_parts(direct, relaxation, budget, page_bytes=0, cut=cut)
+            other, lost_bytes = place(relaxation, shared=True)
+            place = partial(place, shared=True)
             solution = min((solution, other), key=lambda s: value_of(s.assignment))
             value = value_of(solution.assignment)
         if bound is not None and value <= bound * (1 + PAGES_GAP):
@@ -159,7 +163,7 @@ def _plan_in_parts(
     if narrower is None:
         return solution
     try:
-        other, _ = _placed_in_parts(direct, narrower, budget, page_bytes=page, cut=cut)
+        other, _ = place(narrower)
     except (LookupError, InfeasibleError):  # the first plan stands
         return solution
     return min((solution, other), key=lambda s: value_of(s.assignment))
@@ -196,19 +200,37 @@ def _with_less_room(
 
 
 def _placed_in_parts(
-    direct: Direct, relaxation: Relaxation, budget: Budget, *, page_bytes: int, cut: bool
+    direct: Direct,
+    relaxation: Relaxation,
+    budget: Budget,
+    *,
+    page_bytes: int,
+    cut: bool,
+    shared: bool = False,
 ) -> tuple[Solution, Ints]:
-    """A plan in parts, and (T,) the bytes that whole pages take beyond the slices in them.
+    """A plan in parts, and (T,) the bytes that pages take beyond the slices in them.
+
+    Args:
+        direct: the problem.
+        relaxation: its LP, solved.
+        budget: the time.
+        page_bytes: size of a page, 0 where memory has none.
+        cut: segments are cut into slices, where the target cuts operands.
+        shared: ends of slices that fill no page share some.
 
     Raises:
         InfeasibleError: what operators cannot do without does not fit in slices.
         LookupError: it finds no addresses.
     """
-    sliced = _decided(direct, relaxation, budget, page_bytes=page_bytes, cut=cut, in_parts=True)
+    own = 0 if shared else page_bytes
+    sliced = _decided(direct, relaxation, budget, page_bytes=own, cut=cut, in_parts=True)
     retime(sliced, REPAIR_WINDOW_STEPS, budget)
     time_fills(sliced, budget)
-    in_parts = place_in_pages(sliced, budget) if page_bytes else place_in_rows(sliced, budget)
     lost_bytes = np.zeros(len(direct.problem.steps), dtype=np.int64)
+    if shared:
+        in_parts, lost_bytes = place_in_shared_pages(sliced, page_bytes, budget)
+    else:
+        in_parts = place_in_pages(sliced, budget) if page_bytes else place_in_rows(sliced, budget)
     residencies = []
     for _, _, residency in sliced.all_residencies():
         segment = sliced.segments[residency.segment]

@@ -32,7 +32,7 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
     page, target = state.page_bytes, state.target
     while True:
         entries = state.all_residencies()
-        befores = _befores(state, [residency for _, _, residency in entries])
+        befores = befores_of(state, [residency for _, _, residency in entries])
         rectangles = [
             Rectangle(r.start, r.end, state.aligned_bytes(state.slices[r.segment]), before)
             for (_, _, r), before in zip(entries, befores, strict=True)
@@ -76,7 +76,7 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
     fastest = state.target.fastest
     for attempt in range(MAX_TRIES):
         entries = state.all_residencies()
-        befores = _befores(state, [residency for _, _, residency in entries])
+        befores = befores_of(state, [residency for _, _, residency in entries])
         strips = [
             Strip(
                 r.start,
@@ -121,15 +121,17 @@ def _make_room(
     fullest = wanted.start + int(state.load_bytes[span].argmax())
     beside = [
         (
-            not _waits(state, item, fullest, fullest + 1),
+            not waits(state, item, fullest, fullest + 1),
             max(0, _cut_bytes(state, item[2].segment, size) - size),
             worth_of(state, *item),
             item,
         )
         for item in entries
-        if state.residencies[item[2].segment].get(item[0]) == item[1:]
+        if item[2].start < wanted.end
+        and wanted.start < item[2].end
+        and state.residencies[item[2].segment].get(item[0]) == item[1:]
         and (item[2].segment in state.untouched or may_drop(state, *item))
-        and _waits(state, item, wanted.start, wanted.end)
+        and waits(state, item, wanted.start, wanted.end)
     ]
     beside.sort(key=lambda entry: (*entry[:3], entry[3][2].segment, entry[3][0]))
     shortened: set[int] = set()
@@ -160,7 +162,7 @@ def _cut_bytes(state: SlicedResidencyState, index: int, size: int) -> int:
     return segment.end_byte - max(at, segment.start_byte)
 
 
-def _waits(state: SlicedResidencyState, item: Item, begin: int, end: int) -> bool:
+def waits(state: SlicedResidencyState, item: Item, begin: int, end: int) -> bool:
     """Whether a residency is there during some of the steps [begin, end) without being used."""
     first, last, residency = item
     uses = [e.step for e in state.slices[residency.segment].accesses[first : last + 1]]
@@ -174,7 +176,7 @@ def _room(state: SlicedResidencyState) -> int:
     return state.target.fastest.capacity_bytes - workspace
 
 
-def _befores(state: SlicedResidencyState, residencies: Sequence[SegmentResidency]) -> list[int]:
+def befores_of(state: SlicedResidencyState, residencies: Sequence[SegmentResidency]) -> list[int]:
     """For each residency at the end of an inference the one at its beginning, -1 for none."""
     begins = {
         s.segment: i

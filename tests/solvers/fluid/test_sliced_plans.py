@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -70,3 +71,47 @@ def test_where_set_ups_are_dear_whole_segments_are_tried(monkeypatch: pytest.Mon
         monkeypatch.undo()
     assert planned > 3
     assert better > 0
+
+
+def test_small_ends_share_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 48 B in pages of 256 B: five of six bytes would be lost."""
+    problem = problem_of(6144)
+    shared = run_solver("fluid", problem)
+
+    def alone(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(sliced_plans, "place_in_shared_pages", alone)
+    lonely = run_solver("fluid", problem)
+    assert find_violations(shared.plan) == []
+    assert shared.value < 0.98 * lonely.value
+    assert shared.solution.bound == lonely.solution.bound
+
+
+@pytest.mark.parametrize("steady", [False, True])
+def test_shared_pages_give_legal_plans(steady: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where operands must be there, and where some stay for the next inference."""
+    monkeypatch.setattr(sliced_plans, "PAGES_GAP", 0.0)
+    placed = 0
+    real = sliced_plans.place_in_shared_pages
+
+    def counted(*args: Any) -> Any:
+        nonlocal placed
+        result = real(*args)
+        placed += 1
+        return result
+
+    monkeypatch.setattr(sliced_plans, "place_in_shared_pages", counted)
+    for seed in range(16):
+        rng = Random(seed)
+        target = replace(scratchpad_target(rng, 1, room=256), slice_granularity_bytes=64)
+        target = replace(
+            target, tiers=(replace(target.tiers[0], alignment_bytes=16), *target.tiers[1:])
+        )
+        problem = scratchpad_problem(rng, target, 8, steady_state=steady)
+        try:
+            plan = solve_with("fluid", problem, Asked(parameters={"own_plan": True}))
+        except InfeasibleError:
+            continue
+        assert find_violations(plan) == []
+    assert placed > 3
