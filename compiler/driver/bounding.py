@@ -6,14 +6,15 @@ quickly: in `QUICK_S` seconds, and in the time that a limit leaves.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled, best_bound, gap_of
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.lowering.orders import planned_order
 from ullage.hwmodels.bounds import BOUND_TOLERANCE, Bound
 from ullage.solvers.bounds.schedules import (
     TRIVIAL,
@@ -104,18 +105,26 @@ def with_repetitions_bound(compiled: Compiled, found: Prepared) -> Compiled:
 
     Args:
         compiled: a plan of a model.
-        found: the model as a search for repetitions left it, with what it proved.
+        found: the model as a search for repetitions left it, with what it proved; `other` as it
+            was before.
     """
+    schedules = (_schedule(compiled.plan.model), _schedule(found.model))
+    if schedules[0] != schedules[1] and found.other is not None:
+        found = found.other
     bound = found.repetitions_bound
     if bound is None or compiled.plan.objective != "latency":
         return compiled
-    orders = [planned_order(found.graph, model) for model in (compiled.plan.model, found.model)]
-    if orders[0] != orders[1]:
+    if _schedule(compiled.plan.model) != _schedule(found.model):
         return compiled
     if bound.value > compiled.value * (1 + BOUND_TOLERANCE):
         told = f"the bound {bound.value:.9g} of {bound.source} is contradicted by this plan"
         return compiled.noted(f"{told}; it is not used")
     return replace(compiled, repetitions_bound=bound)
+
+
+def _schedule(model: Mapping[str, Any]) -> tuple[object, object]:
+    """What runs, as a plan's `model` describes it."""
+    return model.get("operator_order"), model.get("schedule")
 
 
 def _schedule_bounds(problem: Problem, graph: Graph, budget: Budget) -> ScheduleBounds | None:

@@ -417,7 +417,7 @@ def _solve_before(
         if isinstance(error, InfeasibleError) and isinstance(refused, InfeasibleError):
             raise with_less_memory(error, refused) from error
         raise
-    if "schedule" in found.model:
+    if "schedule" in found.model or found.other is not prepared.other:
         result = _better_of(plain, found, options, begun, quick_bound=quick_bound)
         return with_repetitions_bound(result, found)
     if plain is None:

@@ -234,20 +234,26 @@ def _run_orders() -> None:
 
 
 def _recompute_kernels() -> tuple[Any, ...]:
+    from ullage.solvers.scheduling.recompute.annealing import anneal
     from ullage.solvers.scheduling.recompute.kernels import seconds
 
-    return (seconds,)
+    return seconds, anneal
 
 
 def _run_recompute() -> None:
+    from ullage.solvers.scheduling.recompute.annealing import DRAWS, anneal
     from ullage.solvers.scheduling.recompute.copies import RecomputeFacts, Result
     from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate
 
     one, number = np.ones(1), ((0,),)
     result = Result("a", 1, 0, (0,), is_output=True)
-    facts = RecomputeFacts(_tiny_graph(), (0,), (result,), ((),), number, (-1,))
+    facts = RecomputeFacts(_tiny_graph(), (0,), (result,), ((),), number, ((),))
     surrogate = RecomputeSurrogate(facts, 1, one, one, 1.0, 1.0, one, one, number)
-    surrogate.value(np.zeros(1, dtype=np.uint8))
+    gone = np.zeros(2, dtype=np.uint8)
+    surrogate.value(gone)
+    row = np.zeros(1, dtype=np.int64)
+    state = row, gone, row.copy(), gone.copy(), np.ones(2)
+    anneal(state, row, surrogate.arguments, 1, np.zeros((1, DRAWS)), one)
 
 
 def _schedule_kernels() -> tuple[Any, ...]:

@@ -86,6 +86,7 @@ class _AliasState:
 
     def __init__(self, graph: Graph, order: Sequence[int]) -> None:
         self.graph = graph
+        self.accesses: _Accesses | None = None  # where operators run again
         self.roots = {
             name: _Root(v.size_bytes, v.kind, {name: 0}, {name: 0})
             for name, v in graph.values.items()
@@ -161,14 +162,17 @@ def find_aliases(
     order: Sequence[int],
     options: AliasOptions,
     apart: Collection[str] = frozenset(),
+    executions: Sequence[int] | None = None,
 ) -> Aliases:
     """Decide which values share bytes.
 
     Args:
         graph: the graph.
-        order: operator indices in execution order.
+        order: operator indices in the order in which they run for the first time.
         options: what may share.
         apart: names of operators whose results must have bytes of their own.
+        executions: whole operators as they run, where some run again; None where none does, or
+            some run in parts.
     """
     state = _AliasState(graph, order)
     elided: set[str] = set()
@@ -186,6 +190,8 @@ def find_aliases(
         if options.parts or graph.operators[index].name in state.appending:
             _try_concat(state, graph.operators[index], options, elided, absorbed)
     if options.in_place:
+        if executions is not None:
+            state.accesses = _accesses(graph, executions, elided)
         for position, index in enumerate(order):
             _try_in_place(state, graph.operators[index], position, elided)
     return Aliases(
@@ -349,15 +355,55 @@ def _may_overwrite(
         return False
     if values[sharing.input].size_bytes != values[sharing.output].size_bytes:
         return False
-    for name in state.overlapping(sharing.input, position):
-        if state.last_read[name] > position or name in state.outputs:
-            return False
+    if state.accesses is None:
+        others = state.overlapping(sharing.input, position)
+        dies = all(state.last_read[name] <= position for name in others)
+    else:  # what is dead may be made again
+        others = state.overlapping(sharing.input, 0)
+        results = state.roots[state.root_of[sharing.output]].members
+        dies = not _clash(state.accesses, others, results)
+    if not dies or any(name in state.outputs for name in others):
+        return False
+    for name in others:
         if name in operator.inputs and name not in by_element:
             return False
         askew = root.members[name] != root.members[sharing.input]
         if name in operator.inputs and askew:
             return False
     return True
+
+
+# By value (place, is written) of its accesses: the place of an operator among all executions.
+_Accesses = dict[str, list[tuple[int, bool]]]
+
+
+def _accesses(graph: Graph, executions: Sequence[int], elided: Collection[str]) -> _Accesses:
+    """Where each value is read and written; an output is read at the end."""
+    accesses: _Accesses = {name: [] for name in graph.values}
+    for place, index in enumerate(executions):
+        operator = graph.operators[index]
+        if operator.name in elided:
+            continue
+        for name in dict.fromkeys(operator.inputs):
+            accesses[name].append((place, False))
+        for name in operator.outputs:
+            accesses[name].append((place, True))
+    for name in graph.outputs:
+        accesses[name].append((len(executions), False))
+    return accesses
+
+
+def _clash(accesses: _Accesses, ones: Collection[str], others: Collection[str]) -> bool:
+    """Whether values in the same bytes overwrite others before these are read."""
+    events = [(*access, 0) for name in ones for access in accesses[name]]
+    events += [(*access, 1) for name in others for access in accesses[name]]
+    writer = -1
+    for _, written, side in sorted(events):
+        if written:
+            writer = side
+        elif writer != side:
+            return True
+    return False
 
 
 def _may_move_in(state: _AliasState, sharing: Sharing) -> bool:

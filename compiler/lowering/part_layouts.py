@@ -29,11 +29,13 @@ class LayoutConflictError(Exception):
 
     Attributes:
         values: the values.
+        lost: the value whose bytes they overwrote, if any.
     """
 
-    def __init__(self, values: Iterable[str]) -> None:
+    def __init__(self, values: Iterable[str], lost: str | None = None) -> None:
         super().__init__()
         self.values = tuple(values)
+        self.lost = lost
 
 
 def choose_layouts(

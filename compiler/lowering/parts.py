@@ -182,8 +182,11 @@ def resolve(graph: Graph, schedule: Schedule, options: AliasOptions) -> Lowered:
     """
     apart: set[str] = set()
     writer = {name: o.name for o in graph.operators for name in o.outputs}
+    parts = schedule.parts
+    repeats = any(part.copy for part in parts) and not any(part.ranges for part in parts)
+    executions = [part.operator for part in parts] if repeats else None
     while True:
-        aliases = find_aliases(graph, schedule.order, options, apart)
+        aliases = find_aliases(graph, schedule.order, options, apart, executions)
         partly = {name for name, _ in aliases.absorbed if name not in aliases.elided}
         if partly:
             apart |= partly
@@ -193,6 +196,8 @@ def resolve(graph: Graph, schedule: Schedule, options: AliasOptions) -> Lowered:
             _prove(graph, schedule, lowered)
         except LayoutConflictError as conflict:
             blamed = {writer[name] for name in conflict.values if name in writer} - apart
+            if not blamed and conflict.lost in writer:  # it was put over one of them
+                blamed = {writer[conflict.lost]} - apart
             shares = {
                 o.name for o in graph.operators if o.name in blamed and _is_in_place(o, aliases)
             }
@@ -340,7 +345,7 @@ def _prove(graph: Graph, schedule: Schedule, lowered: Lowered) -> None:
             return
         strangers = {run[2] for run in held} - {access.leaf}
         if strangers:
-            raise LayoutConflictError(strangers)
+            raise LayoutConflictError(strangers, access.leaf)
         raise UsageError(
             f"the schedule is wrong: {reader} reads elements of {access.value!r} that no part "
             "before it makes"

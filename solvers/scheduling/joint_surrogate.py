@@ -191,6 +191,8 @@ def _close_gaps(
         item, begin, end = items[gap], begins[gap], ends[gap]
         free = room[begin]
         for step in range(begin + 1, end):
+            if free <= 0.0:
+                break
             free = min(free, room[step])
         share = min(1.0, max(0.0, free) / size_bytes[item])
         least[item] = min(least[item], share)

@@ -3,7 +3,10 @@
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
-from ullage.solvers.scheduling.recompute.copies import GapOf, parts_of
+import numpy as np
+
+from ullage.solvers.scheduling.recompute.copies import GapOf, RecomputeFacts, parts_of
+from ullage.solvers.scheduling.recompute.kernels import WORTH_BITS
 from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate
 
 
@@ -18,7 +21,7 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
     write_s: list[float] = []
     written: list[bool] = []
     kept: list[bool] = []
-    overwrites: dict[int, int] = {}
+    items_of: list[list[int]] = [[] for _ in results]
     current = [-1] * len(results)
     given = [-1] * len(of.given_bytes)
 
@@ -42,21 +45,14 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
         for result in writes[operator]:
             size = float(max(1, results[result].size_bytes))
             times = size * of.read_s, size * of.write_s
-            other = facts.overwritten[result]
-            new = item(size, *times, is_written=True)
-            if other >= 0:
-                overwrites[new] = current[other]
-            current[result] = new
+            current[result] = item(size, *times, is_written=True)
+            items_of[result].append(current[result])
             users[current[result]].append(place)
     for index, one in enumerate(results):
         kept[current[index]] = one.is_output
     busy, stored = [0.0] * len(order), [0.0] * len(order)
     room = [of.capacity_bytes - float(of.scratch_bytes[i]) for i in order]
-    overwritten = {
-        other
-        for new, other in overwrites.items()
-        if not kept[other] and users[other][-1] == users[new][0]
-    }
+    overwritten = _overwritten(facts, items_of, users)
     gaps: list[tuple[float, int, int, int]] = []
     for number, places in enumerate(users):
         if not written[number]:
@@ -72,7 +68,7 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
             worth = saved / sizes[number] / (end - begin)
             gaps.append((worth, number, begin, end))
     least = [1.0] * len(users)
-    for _, number, begin, end in sorted(gaps, key=lambda gap: -gap[0]):
+    for _, number, begin, end in sorted(gaps, key=lambda gap: -_rounded(gap[0])):
         share = min(1.0, max(0.0, min(room[begin:end])) / sizes[number])
         least[number] = min(least[number], share)
         busy[end - 1] += (1.0 - share) * read_s[number]
@@ -89,6 +85,45 @@ def plain_value(of: RecomputeSurrogate, dropped: Collection[GapOf]) -> float:
         stored,
         [max(0.0, free) * per_byte for free in room],
     )
+
+
+def _overwritten(
+    facts: RecomputeFacts, items_of: Sequence[Sequence[int]], users: Sequence[Sequence[int]]
+) -> set[int]:
+    """Items whose bytes a result takes over: of one operand in all executions, or of none."""
+    found: set[int] = set()
+    together: list[list[int]] = [[result] for result in range(len(items_of))]
+
+    def is_apart(result: int, member: int, operand: int) -> bool:
+        return not facts.results[member].is_output and all(
+            users[other][-1] < users[item][0]
+            or (member == operand and users[other][-1] == users[item][0])
+            or users[item][-1] < users[other][0]
+            for item in items_of[result]
+            for other in items_of[member]
+        )
+
+    for result, operands in enumerate(facts.overwritten):
+        for operand in operands:
+            if (
+                items_of[result]
+                and items_of[operand]
+                and together[result] == [result]
+                and all(is_apart(result, member, operand) for member in together[operand])
+            ):
+                together[operand].append(result)
+                together[result] = together[operand]
+                for item in items_of[result]:
+                    before = [o for o in items_of[operand] if users[o][0] < users[item][0]]
+                    if users[before[-1]][-1] == users[item][0]:
+                        found.add(before[-1])
+                break
+    return found
+
+
+def _rounded(worth: float) -> int:
+    """The first bits of a number; in their order are positive numbers."""
+    return int(np.float64(worth).view(np.int64)) >> (64 - WORTH_BITS)
 
 
 def _elapsed(

@@ -26,6 +26,7 @@ def recomputing(prepared: Prepared, options: CompileOptions, budget: Budget) -> 
         TimeLimitError: time was over before an order was lowered.
     """
     from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+    from ullage.solvers.scheduling.recompute.copies import RECOMPUTE
     from ullage.solvers.scheduling.recompute.search import recompute_until
 
     begun = time.monotonic()
@@ -43,13 +44,18 @@ def recomputing(prepared: Prepared, options: CompileOptions, budget: Budget) -> 
             budget=budget,
         )
     )
-    if found.schedule.is_whole:
-        return replace(prepared, schedule_s=time.monotonic() - begun, repetitions_bound=found.bound)
+    prepared = replace(prepared, repetitions_bound=found.bound)
+    taken_s = time.monotonic() - begun
+    if found.schedule.is_whole and found.schedule.order == order:
+        return replace(prepared, schedule_s=taken_s)
+    frontend = options.frontend
+    if found.schedule.is_whole:  # nothing runs again: it is an order
+        order, frontend = found.schedule.order, replace(frontend, order=RECOMPUTE)
     again = in_order(
         prepared.graph,
         prepared.target,
         Ordering(order, prepared.notes),
-        options.frontend,
+        frontend,
         path=prepared.model["path"],
         started=prepared.started,
         schedule=found.schedule,
@@ -63,5 +69,6 @@ def recomputing(prepared: Prepared, options: CompileOptions, budget: Budget) -> 
         geometry=prepared.geometry,
         is_cut_short=found.is_cut_short,
         limit_s=prepared.limit_s,
-        repetitions_bound=found.bound,
+        repetitions_bound=found.own_bound,
+        other=prepared,
     )

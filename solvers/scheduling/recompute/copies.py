@@ -22,8 +22,8 @@ order is run again just once. Plans decide for themselves
 whether it stays in fast memory until then.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 
@@ -90,7 +90,7 @@ class RecomputeFacts:
         reads: for each operator the results that it reads, by index; none for one that only
             arranges bytes.
         writes: for each operator those that it writes.
-        overwritten: for each result the one whose bytes it may take over, -1 for none.
+        overwritten: for each result those whose bytes it may take over where they are dead.
     """
 
     graph: Graph
@@ -98,7 +98,7 @@ class RecomputeFacts:
     results: tuple[Result, ...]
     reads: tuple[tuple[int, ...], ...]
     writes: tuple[tuple[int, ...], ...]
-    overwritten: tuple[int, ...]
+    overwritten: tuple[tuple[int, ...], ...]
 
     @cached_property
     def again(self) -> tuple[bool, ...]:
@@ -163,16 +163,36 @@ def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -
         Result(name, graph.values[name].size_bytes, producer, tuple(places), name in kept)
         for name, producer, places in made
     )
-    overwritten = [-1] * len(results)
+    overwritten: list[tuple[int, ...]] = [()] * len(results)
     if aliases.in_place:
-        for operator in graph.operators:
-            for sharing in operator.sharings:
-                pair = number.get(sharing.output), number.get(sharing.input)
-                if sharing.kind == "in_place" and pair[0] is not None and pair[1] is not None:
-                    overwritten[pair[0]] = pair[1]
+        for index, operator in enumerate(graph.operators):
+            shared = [number.get(s.input) for s in operator.sharings if s.kind == "in_place"]
+            if len(operator.outputs) == 1 and writes[index]:
+                size = results[writes[index][0]].size_bytes
+                overwritten[writes[index][0]] = tuple(
+                    n for n in shared if n is not None and results[n].size_bytes == size
+                )
     return RecomputeFacts(
         graph, tuple(order), results, tuple(reads), tuple(writes), tuple(overwritten)
     )
+
+
+def in_order(facts: RecomputeFacts, running: Sequence[int]) -> RecomputeFacts:
+    """The same graph in another order.
+
+    Args:
+        facts: the graph.
+        running: the operators that write something, in the order in which they run.
+    """
+    order = _with_arranging(facts, {operator: at for at, operator in enumerate(running)})
+    places: list[list[int]] = [[] for _ in facts.results]
+    for place, operator in enumerate(order):
+        for result in (*facts.reads[operator], *facts.writes[operator]):
+            places[result].append(place)
+    results = tuple(
+        replace(result, places=tuple(at)) for result, at in zip(facts.results, places, strict=True)
+    )
+    return replace(facts, order=order, results=results)
 
 
 def schedule_of(facts: RecomputeFacts, dropped: Collection[GapOf]) -> Schedule:
@@ -265,10 +285,17 @@ def first_runs(facts: RecomputeFacts, schedule: Schedule) -> tuple[int, ...]:
         facts: the graph.
         schedule: of all of its operators.
     """
+    parts = enumerate(schedule.parts)
+    return _with_arranging(facts, {part.operator: at for at, part in parts if part.copy == 0})
+
+
+def _with_arranging(facts: RecomputeFacts, rank: Mapping[int, int]) -> tuple[int, ...]:
+    """All operators by rank; those that only arrange bytes follow what they read at once."""
     operators = facts.graph.operators
     maker = {name: index for index, o in enumerate(operators) for name in o.outputs}
-    rank = {part.operator: at for at, part in enumerate(schedule.parts) if part.copy == 0}
-    waits = {i: {maker[name] for name in operators[i].inputs if name in maker} for i in rank}
+    waits = {
+        i: {maker[name] for name in o.inputs if name in maker} for i, o in enumerate(operators)
+    }
     readers: dict[int, list[int]] = {}
     for index, makers in waits.items():
         for one in makers:

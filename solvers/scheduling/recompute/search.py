@@ -1,25 +1,26 @@
-"""`--recompute auto`: which results to drop between uses and compute again.
+"""`--recompute auto`: which results to drop between uses and compute again, and in which order.
 
-1. Local search over sets of gaps (`copies`), from the best of the set that drops nothing and those
-   that others would choose (`known`): one gap after the other is dropped, or kept again, in random
-   order, and what the surrogate (`surrogate`) finds better stays. A pass looks at every gap; passes
-   follow one another until one gains nothing. Sets that are as good are taken now and then, so that
-   plateaus are crossed. From an optimum the search goes on with some gaps changed that belong to
-   one window of the order (iterated local search; Lourenco, Martin and Stutzle, 2003).
-   It begins a second time with the best of the sets that a relaxation repeats (`bound`), which
-   also proves what no schedule of the order falls below.
-2. The best on the way, and the best of each family that others would choose, are ranked by the
-   fluid LPs of their schedules, which know when data moves.
+1. Simulated annealing over orders of the operators and sets of gaps (`copies`) together, from the
+   best of the set that drops nothing, those that others would choose (`known`), and those that a
+   relaxation repeats (`bound`). A surrogate (`surrogate`) values each in a fraction of a
+   millisecond. The temperature falls with the number of moves, not with time, so that the same
+   seed finds the same; each of a few chains begins with the best of those before.
+2. The best of each chain, and of each family that others would choose, are ranked by the fluid LPs
+   of their schedules, which know when data moves: as many as there is time for.
 
 Decisions are per tensor and gap, never per operator and step: what a step needs follows from them.
 Whether the plan is better than the one without recomputation, the caller checks by planning both.
+The relaxation also proves what no schedule falls below that has the order, or that of the answer.
 """
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
+from ullage.compiler.common.arrays import Ints
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
@@ -37,16 +38,13 @@ from ullage.solvers.scheduling.recompute.bound import (
     streaming_s,
 )
 from ullage.solvers.scheduling.recompute.copies import (
-    DROPPED,
-    KEPT,
-    STAYS,
     GapOf,
     RecomputeFacts,
     first_runs,
+    in_order,
     recompute_facts,
     schedule_of,
 )
-from ullage.solvers.scheduling.recompute.kernels import Flags
 from ullage.solvers.scheduling.recompute.known import (
     checkpoint_sets,
     ends,
@@ -54,19 +52,19 @@ from ullage.solvers.scheduling.recompute.known import (
     redone_sets,
 )
 from ullage.solvers.scheduling.recompute.order_items import OrderItems, order_items, why_no_items
-from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
+from ullage.solvers.scheduling.recompute.surrogate import MOST_TIMES, Flags, surrogate_of
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
-# Sets that the surrogate values at most, and operators of all of them together: some two seconds.
-MOST_VALUED, MOST_OPERATORS = 25_000, 8_000_000
-# Places of the order whose gaps are changed together, and shares of them, to leave an optimum.
-KICKS, KICK_SHARES = (8, 16, 32, 64), (0.1, 0.3, 0.6)
-# Optima in a row that are no better after which the search ends.
-PATIENCE = 60
-# Sets between two looks at the clock.
-CLOCK_EVERY = 16
+# Moves at most, and operators in the orders of all of them: some two seconds.
+MOST_MOVES, MOST_OPERATORS = 120_000, 9_000_000
+# Chains one after the other, each of so many moves that it is worth while.
+CHAINS, CHAIN_MOVES = 4, 12_000
+# Temperatures at the beginning of the chains, and at the end of each, as shares of the value.
+HOT, COLD = (0.03, 0.01, 0.003, 0.003), 2e-4
+# Moves between two looks at the clock.
+CLOCK_EVERY = 500
 # Share of the time left for the surrogate; the rest is for the LPs.
 SURROGATE_SHARE = 0.6
 # Share of the time left for the relaxations.
@@ -75,15 +73,30 @@ RELAXED_SHARE = 0.4
 DEFAULT_BUDGET_S = 10.0
 # Share of a job's time that the search takes where it has one.
 LIMIT_SHARE = 0.5
-# Places between two accesses below which dropping is not tried: nothing else needs the room.
-LEAST_PLACES = 2
-# Relative gain that counts, and the chance that an equal set is taken.
-GAIN, EQUAL_CHANCE = 1e-7, 0.5
+# Relative gain that counts.
+GAIN = 1e-7
 # Share by which the best set must be better than none, for operators to run again.
 LEAST_GAIN = 1e-3
-# Sets of the search of which LPs are solved: between these numbers, and about so many operators in
-# all of them.
-RANKED, RANKED_OPERATORS = (2, 6), 1000
+# Schedules that are ranked by their LPs: so many at most, and while these take so many seconds.
+RANKED, RANKED_S = 6, 1.0
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An order with the gaps in which results are dropped.
+
+    Attributes:
+        facts: the graph in that order.
+        dropped: the gaps.
+    """
+
+    facts: RecomputeFacts
+    dropped: frozenset[GapOf]
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """What runs."""
+        return schedule_of(self.facts, self.dropped)
 
 
 @dataclass(frozen=True)
@@ -91,19 +104,20 @@ class RecomputeResult:
     """What the search chose.
 
     Attributes:
-        schedule: with copies of operators; whole where nothing is dropped.
-        dropped: the gaps.
-        valued: sets valued by the surrogate.
+        schedule: with copies of operators, or each once in another order; that of the task where
+            nothing is better.
+        valued: moves valued by the surrogate, and sets before them.
         is_cut_short: the time limit ended the search.
         bound: latency that no schedule falls below in which operators run for the first time in the
-            order, or in that of the schedule, with any repetitions; None where nothing is proven.
+            order of the task, with any repetitions; None where nothing is proven.
+        own_bound: the same of the order in which they do in the schedule.
     """
 
     schedule: Schedule
-    dropped: frozenset[GapOf]
     valued: int
     is_cut_short: bool
     bound: Bound | None = None
+    own_bound: Bound | None = None
 
 
 def recompute_until(task: SchedulingTask) -> RecomputeResult:
@@ -127,22 +141,16 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     bound = bound_of(solved)
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
-    sets = search.run(relaxed)
-    ranked = _ranked_sets(len(task.order))
-    chosen = dict.fromkeys([*sets[: -ranked - 1 : -1], *search.rivals[::-1]])
-    # Sets that delay operators and repeat none are orders, which are chosen before (`--order`).
-    repeating = [dropped for dropped in chosen if _repeats(facts, dropped)]
-    best = _ranked(task, facts, repeating, budget) if repeating else frozenset[GapOf]()
-    schedule = schedule_of(facts, best)
+    choices = [*search.run(relaxed), *search.rivals]
+    others = {one.schedule.parts: one for one in choices if one.schedule.parts != whole.parts}
+    best = _ranked(task, list(others.values()), budget) if others else None
     # Of what others would choose the surrogate may see no gain where the linear programs do.
-    pays = best in search.rivals or search.gains(sets)
-    if not repeating or not pays or not _is_legal(task, schedule):
-        schedule = whole
-    elif bound is not None and (order := first_runs(facts, schedule)) != task.order:
-        # The answer is this plan or that without repetitions: what is proven holds in both orders.
-        other = bound_of(_relaxed(replace(task, order=order), budget)[1])
-        bound = None if other is None else min(bound, other, key=lambda one: one.value)
-    return RecomputeResult(schedule, best, search.valued, budget.is_over(), bound)
+    if best is None or not (search.gains or best in search.rivals):
+        return RecomputeResult(whole, search.valued, budget.is_over(), bound, bound)
+    own, order = bound, first_runs(facts, best.schedule)
+    if bound is not None and order != task.order:
+        own = bound_of(_relaxed(replace(task, order=order), budget)[1])
+    return RecomputeResult(best.schedule, search.valued, budget.is_over(), bound, own)
 
 
 def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, list[Solved]]:
@@ -162,57 +170,48 @@ def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, l
     return items, solved_relaxations(items, streaming_s(items), budget)
 
 
-def _ranked_sets(operators: int) -> int:
-    """How many sets of the search are ranked by their LPs."""
-    return min(max(RANKED[0], RANKED_OPERATORS // max(1, operators)), RANKED[1])
+def _ranked(task: SchedulingTask, choices: Sequence[Choice], budget: Budget) -> Choice | None:
+    """The choice with the best LP; the first that is legal where time allows of one alone.
 
-
-def _repeats(facts: RecomputeFacts, dropped: frozenset[GapOf]) -> bool:
-    """Whether an operator runs again where these gaps are dropped."""
-    return any(part.copy for part in schedule_of(facts, dropped).parts)
-
-
-def _is_legal(task: SchedulingTask, schedule: Schedule) -> bool:
-    """Whether every part finds what it reads, by symbolic execution."""
-    try:
-        task.problem_of(schedule)
-    except UsageError:
-        return False
-    return True
-
-
-def _ranked(
-    task: SchedulingTask, facts: RecomputeFacts, sets: list[frozenset[GapOf]], budget: Budget
-) -> frozenset[GapOf]:
-    """The set with the best LP; the first where there is no time, or no LP."""
-    values: dict[int, float] = {}
-    for number, dropped in enumerate(sets):
-        if budget.is_over():
+    None where none is legal.
+    """
+    begun = time.process_time()
+    legal: list[tuple[Choice, Problem]] = []
+    values: list[float] = []
+    for number, choice in enumerate(choices):
+        spent_s = time.process_time() - begun
+        # The next one takes as long as the average of those before.
+        if legal and (budget.is_over() or spent_s * (number + 1) > RANKED_S * number):
             break
-        value = _lp_value(task, schedule_of(facts, dropped), budget)
-        if value is not None:
-            values[number] = value
-    return sets[min(values, key=lambda number: values[number])] if values else sets[0]
+        try:
+            legal.append((choice, task.problem_of(choice.schedule)))
+        except UsageError:
+            continue
+        if len(choices) > 1 and not budget.is_over():
+            values.append(_lp_value(legal[-1][1], budget))
+    if not legal:
+        return None
+    return legal[int(np.argmin(values)) if values else 0][0]
 
 
-def _lp_value(task: SchedulingTask, schedule: Schedule, budget: Budget) -> float | None:
-    """Optimum of the LP of a schedule; None where it has none in time."""
+def _lp_value(problem: Problem, budget: Budget) -> float:
+    """Optimum of the LP of a schedule; infinite where it has none in time."""
     try:
-        problem = task.problem_of(schedule)
         known = run_solver("all-slow", problem).value
         relaxation = relax(problem, segments_of(problem), known, OPTIONS, budget)
-    except (InfeasibleError, UsageError):
-        return None
-    return None if relaxation is None else optimum(problem, relaxation)
+    except InfeasibleError:
+        return np.inf
+    return np.inf if relaxation is None else optimum(problem, relaxation)
 
 
 class _GapSearch:
-    """Local search over sets of dropped gaps.
+    """Annealing of orders and sets of dropped gaps.
 
     Attributes:
         facts: the graph in its order.
-        valued: sets valued so far.
-        rivals: the best of each family of sets that others would choose, or the best two.
+        valued: sets and moves valued so far.
+        rivals: the best of each family of sets that others would choose.
+        gains: whether something was found that is better than dropping nothing by enough.
     """
 
     def __init__(
@@ -220,131 +219,66 @@ class _GapSearch:
     ) -> None:
         self.facts = facts
         self.valued = 0
-        self.rivals: list[frozenset[GapOf]] = []
+        self.rivals: list[Choice] = []
+        self.gains = False
         self._budget = budget
         self._rng = np.random.default_rng(task.seed)
         self._surrogate = surrogate_of(facts, problem)
-        self._rivals_each = 2 if _ranked_sets(len(facts.order)) > RANKED[0] else 1
-        self._most = min(MOST_VALUED, MOST_OPERATORS // max(1, len(facts.order)))
-        self._gaps = [gap for gap in facts.gaps if self._may_pay(gap)]
-        self._made_at = [self.facts.results[gap.result].places[0] for gap in self._gaps]
-        self._is_last = [
-            gap.number == len(facts.results[gap.result].places) - 1 for gap in self._gaps
-        ]
-        self._flag_of = np.array([self._surrogate.flag_of(gap) for gap in self._gaps], np.int64)
+        self._moves = min(MOST_MOVES, MOST_OPERATORS // max(1, len(self._surrogate.running)))
 
-    def run(self, relaxed: Collection[frozenset[GapOf]] = ()) -> list[frozenset[GapOf]]:
-        """Sets ever better by the surrogate, the best last; the first drops nothing.
+    def run(self, relaxed: Collection[frozenset[GapOf]] = ()) -> list[Choice]:
+        """The best of each chain, the best one first; none where time is over.
 
         The search begins with the best of the sets that drop nothing, or what others would drop.
 
         Args:
             relaxed: sets of which the best is another place to begin.
         """
-        gone = self._flags(ends(self.facts))
-        sets = [self._set(gone)]
-        best = self._surrogate.value(gone)
-        knapsacks = knapsack_sets(self.facts, self._surrogate.compute_s)
-        for family in (redone_sets(self.facts), checkpoint_sets(self.facts), knapsacks):
-            if self._budget.is_over():
-                break
-            known = [self._flags(dropped) for dropped in family]
-            values = [self._surrogate.value(flags) for flags in known]
+        surrogate = self._surrogate
+        gone = surrogate.flags_of(ends(self.facts))
+        best = first = surrogate.value(gone)
+        knapsacks = knapsack_sets(self.facts, surrogate.compute_s)
+        for family in (redone_sets(self.facts), checkpoint_sets(self.facts), knapsacks, relaxed):
+            if self._budget.is_over() or not family:
+                continue
+            known = [surrogate.flags_of(dropped) for dropped in family]
+            values = [surrogate.value(flags) for flags in known]
             self.valued += len(known)
-            in_order = np.argsort(values, kind="stable")[: self._rivals_each].tolist()
-            self.rivals += [self._set(known[number]) for number in reversed(in_order)]
-            at = in_order[0]
+            at = int(np.argmin(values))
+            if family is not relaxed:
+                self.rivals.append(Choice(self.facts, list(family)[at]))
             if values[at] < best * (1 - GAIN):
                 best, gone = values[at], known[at]
-                sets.append(self._set(gone))
-        starts = self._best_of(relaxed)
-        idle = 0
-        current = gone.copy()
-        while idle < PATIENCE and self.valued < self._most and not self._budget.is_over():
-            self._budget.progress(f"recomputation: {best:.6g}")
-            value = self._descend(current)
-            if value < best * (1 - GAIN):
-                best, gone, idle = value, current.copy(), 0
-                sets.append(self._set(gone))
-            else:
-                idle += 1
-            current = starts.pop() if starts else self._kicked(gone)
-        return sets
+        found = self._chains(surrogate.running, gone, best)
+        self.gains = bool(found) and found[0][0] < first * (1 - LEAST_GAIN)
+        return [self._choice(running, flags) for _, running, flags in found]
 
-    def gains(self, sets: Sequence[frozenset[GapOf]]) -> bool:
-        """Whether the last set is better than the first by enough to run operators again."""
-        first, last = (self._surrogate.value(self._flags(one)) for one in (sets[0], sets[-1]))
-        return last < first * (1 - LEAST_GAIN)
+    def _chains(self, running: Ints, gone: Flags, value: float) -> list[tuple[float, Ints, Flags]]:
+        """(value, operators as they run once, flags) of the best of each chain, the best first."""
+        from ullage.solvers.scheduling.recompute.annealing import DRAWS, anneal
 
-    def _best_of(self, sets: Collection[frozenset[GapOf]]) -> list[Flags]:
-        """The best of some sets by the surrogate; none of none, or where time is over."""
-        known = [self._flags(dropped) for dropped in sets] if not self._budget.is_over() else []
-        self.valued += len(known)
-        values = [self._surrogate.value(flags) for flags in known]
-        return [known[int(np.argmin(values))]] if known else []
+        surrogate = self._surrogate
+        flags = np.array(sorted({surrogate.flag_of(gap) for gap in self.facts.gaps}), np.int64)
+        chains = min(CHAINS, max(1, self._moves // CHAIN_MOVES))
+        moves = self._moves // chains
+        found = [(value, running, gone)]
+        for chain in range(chains if len(running) else 0):
+            values = np.array([value, value])
+            best = running.copy(), gone.copy()
+            state = running.copy(), gone.copy(), *best, values
+            heat = HOT[chain - chains] * (COLD / HOT[chain - chains]) ** np.linspace(0, 1, moves)
+            for begin in range(0, moves, CLOCK_EVERY):
+                if self._budget.is_over():
+                    break
+                self._budget.progress(f"recomputation: {values[1]:.6g}")
+                temperatures = heat[begin : begin + CLOCK_EVERY]
+                draws = self._rng.random((len(temperatures), DRAWS))
+                anneal(state, flags, surrogate.arguments, MOST_TIMES, draws, temperatures)
+                self.valued += len(temperatures)
+            found.append((float(values[1]), *best))
+            value, running, gone = min(found, key=lambda one: one[0])
+        return sorted(found, key=lambda one: one[0])
 
-    def _descend(self, gone: Flags) -> float:
-        """Passes until one gains nothing; changes `gone`. The value at the end."""
-        value = np.inf
-        while not self._budget.is_over() and self.valued < self._most:
-            before, value = value, self._pass(gone, self._surrogate.value(gone))
-            if value >= before * (1 - GAIN):
-                break
-        return min(value, self._surrogate.value(gone))
-
-    def _kicked(self, gone: Flags) -> Flags:
-        """The set with some gaps changed whose results are made around one place of the order."""
-        kicked = gone.copy()
-        width = int(self._rng.choice(KICKS))
-        first = int(self._rng.integers(max(1, len(self.facts.order) - width)))
-        inside = [at for at, place in enumerate(self._made_at) if first <= place < first + width]
-        share = self._rng.choice(KICK_SHARES)
-        for at in inside:
-            if self._rng.random() < share:
-                kicked[self._flag_of[at]] = self._another(at, kicked[self._flag_of[at]])
-        return kicked
-
-    def _pass(self, gone: Flags, value: float) -> float:
-        """Drop each gap, or keep it, in random order; changes `gone`. The value at the end."""
-        for number, at in enumerate(self._rng.permutation(len(self._gaps)).tolist()):
-            if number % CLOCK_EVERY == 0 and self._budget.is_over():
-                break
-            flag = self._flag_of[at]
-            before = gone[flag]
-            gone[flag] = self._another(at, before)
-            other = self._surrogate.value(gone)
-            self.valued += 1
-            if other < value * (1 - GAIN):
-                value = other
-            elif other > value or self._rng.random() >= EQUAL_CHANCE:
-                gone[flag] = before
-        return value
-
-    def _another(self, at: int, state: int) -> int:
-        """Another state of a gap: of the two of one behind the last access, any."""
-        if not self._is_last[at]:
-            return DROPPED if state == KEPT else KEPT
-        return int((state + 1 + self._rng.integers(2)) % 3)
-
-    def _flags(self, dropped: Collection[GapOf]) -> Flags:
-        gone = np.zeros(self._surrogate.first_gap[-1], dtype=np.uint8)
-        for gap, flag in zip(self._gaps, self._flag_of, strict=True):
-            if gap in dropped:
-                gone[flag] = DROPPED
-            elif replace(gap, stays=True) in dropped:
-                gone[flag] = STAYS
-        return gone
-
-    def _set(self, gone: Flags) -> frozenset[GapOf]:
-        return frozenset(
-            replace(gap, stays=bool(gone[flag] == STAYS))
-            for gap, flag in zip(self._gaps, self._flag_of, strict=True)
-            if gone[flag] != KEPT
-        )
-
-    def _may_pay(self, gap: GapOf) -> bool:
-        """Whether dropping is tried: something happens in the gap; always behind the last use."""
-        places = self.facts.results[gap.result].places
-        if gap.number == len(places) - 1:
-            return True
-        return places[gap.number + 1] - places[gap.number] >= LEAST_PLACES
+    def _choice(self, running: Ints, gone: Flags) -> Choice:
+        facts = in_order(self.facts, running.tolist())
+        return Choice(facts, self._surrogate.dropped(gone, facts))

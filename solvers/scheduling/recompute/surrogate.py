@@ -8,7 +8,7 @@ are ranked by it, never accepted.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from ullage.solvers.scheduling.recompute.copies import DROPPED, KEPT, STAYS, Gap
 if TYPE_CHECKING:  # importing the kernels imports numba
     from ullage.solvers.scheduling.recompute.kernels import Figures, Given, Listed, Rates
 
+# By access KEPT, DROPPED or STAYS.
+Flags = NDArray[np.uint8]
 # Executions of operators at most, in multiples of those of a schedule without repetitions.
 MOST_TIMES = 8
 
@@ -57,28 +59,35 @@ class RecomputeSurrogate:
     given_reads: tuple[tuple[int, ...], ...]
     exposed: float = 0.0
 
-    def value(self, gone: NDArray[np.uint8]) -> float:
+    def value(self, gone: Flags, running: Ints | None = None) -> float:
         """Seconds of the schedule that drops results in gaps; of slow traffic alone for others.
 
         Args:
-            gone: KEPT, DROPPED or STAYS for each gap, by its number in `flag_of`.
+            gone: KEPT, DROPPED or STAYS for the gap behind each access, by its number in `flag_of`.
+            running: operators that write, as they run once; default the order of the facts.
         """
         from ullage.solvers.scheduling.recompute.kernels import seconds
 
-        return float(seconds(*self._arguments, gone, MOST_TIMES))
+        order = self.running if running is None else running
+        return float(seconds(order, *self.arguments, gone, MOST_TIMES))
 
     @cached_property
-    def _arguments(self) -> "tuple[Listed, Given, Figures, Rates]":
-        """The kernel's arguments without the flags of gaps."""
+    def running(self) -> Ints:
+        """The operators that write, in the order of the facts."""
+        facts = self.facts
+        return np.array([i for i in facts.order if facts.writes[i]], dtype=np.int64)
+
+    @cached_property
+    def arguments(self) -> "tuple[Listed, Given, Figures, Rates]":
+        """The kernel's arguments without the order and the flags of gaps."""
         facts = self.facts
         listed = (
-            np.array([i for i in facts.order if facts.writes[i]], dtype=np.int64),
             *_listed(facts.reads),
             *_listed(facts.writes),
             np.array([result.producer for result in facts.results], dtype=np.int64),
-            self.first_gap,
+            np.array([len(result.places) for result in facts.results], dtype=np.int64),
             np.array([result.is_output for result in facts.results], dtype=np.uint8),
-            np.array(facts.overwritten, dtype=np.int64),
+            *_listed(facts.overwritten),
         )
         given = *_listed(self.given_reads), self.given_bytes, self.given_read_s
         sizes = np.array([result.size_bytes for result in facts.results], dtype=np.float64)
@@ -86,20 +95,37 @@ class RecomputeSurrogate:
         return listed, given, (sizes, self.compute_s, self.scratch_bytes), rates
 
     @cached_property
-    def first_gap(self) -> Ints:
-        """(R + 1,) where the gaps of each result begin among all."""
-        return np.array([0, *accumulate(len(r.places) for r in self.facts.results)], dtype=np.int64)
+    def accesses(self) -> dict[tuple[int, int], int]:
+        """(operator, result) -> number of the access: all reads by operator, then all writes."""
+        facts = self.facts
+        pairs = chain(
+            ((o, result) for o, read in enumerate(facts.reads) for result in read),
+            ((o, result) for o, written in enumerate(facts.writes) for result in written),
+        )
+        return {pair: number for number, pair in enumerate(pairs)}
 
     def flag_of(self, gap: GapOf) -> int:
-        """Number of a gap among all."""
-        return int(self.first_gap[gap.result]) + gap.number
+        """Number of the access that a gap is behind."""
+        place = self.facts.results[gap.result].places[gap.number]
+        return self.accesses[self.facts.order[place], gap.result]
 
-    def flags_of(self, dropped: Iterable[GapOf]) -> NDArray[np.uint8]:
-        """(all gaps) KEPT, DROPPED or STAYS, for a set."""
-        flags = np.full(self.first_gap[-1], KEPT, dtype=np.uint8)
+    def flags_of(self, dropped: Iterable[GapOf]) -> Flags:
+        """(all accesses) KEPT, DROPPED or STAYS, for a set."""
+        flags = np.full(len(self.accesses), KEPT, dtype=np.uint8)
         for gap in dropped:
             flags[self.flag_of(gap)] = STAYS if gap.stays else DROPPED
         return flags
+
+    def dropped(self, flags: Flags, facts: RecomputeFacts) -> frozenset[GapOf]:
+        """The set of flags, for the graph in some order."""
+        gone: list[GapOf] = []
+        for gap in facts.gaps:
+            result = facts.results[gap.result]
+            flag = flags[self.accesses[facts.order[result.places[gap.number]], gap.result]]
+            if flag != KEPT:
+                is_last = gap.number == len(result.places) - 1
+                gone.append(replace(gap, stays=is_last and bool(flag == STAYS)))
+        return frozenset(gone)
 
 
 def surrogate_of(facts: RecomputeFacts, problem: Problem) -> RecomputeSurrogate:

@@ -647,3 +647,19 @@ def test_checker_sees_a_weight_overwritten() -> None:
 
 def test_decisions_are_never_changed() -> None:
     assert changeable(aliases) == ["_Root"]  # buffers in the making
+
+
+def test_what_is_made_again_is_not_overwritten_while_others_need_it() -> None:
+    """C may lie in a's or b's bytes; a is made again while c waits, then only in b's."""
+    builder = Builder()
+    x = builder.value("x", 64, "input")
+    a, b = (builder.op([x], [(name, 64)]) for name in "ab")
+    c = builder.add(a, b, "c")
+    d = builder.relu(a, "d")
+    graph = builder.graph([builder.add(c, d, "e")])
+    order, options = (1, 2, 0, 3, 4), AliasOptions()
+    again = find_aliases(graph, order, options, executions=(0, 1, 2, 0, 3, 4))
+    assert again.buffer_of[c] == again.buffer_of[b]
+    assert again.buffer_of[d] == again.buffer_of[a] != again.buffer_of[c]
+    kept = find_aliases(graph, order, options, executions=(0, 1, 2, 0, 1, 3, 4))
+    assert kept.buffer_of[c] == (c, 0)  # both are made again
