@@ -1,5 +1,7 @@
 """Does an installation work? Compile with every solver, verify, run, report, train one step.
 
+The commands that read files of the package (targets, suites, schemas, pages) are among them.
+
 Run it with the Python of the environment to be tested: `python tests/support/smoke.py`. It needs
 the installed package alone, nothing of the repository; what an extra would add is left out.
 """
@@ -19,6 +21,8 @@ from onnx import TensorProto, helper
 TIME_LIMIT_S = 10
 # Commands side by side.
 JOBS = 2
+# What a plan is written as.
+FORMS = "json,html,csv,problem,solution,c,trace,onnx,svg"
 # Targets of solvers that do not plan for the default one.
 TARGETS = {"ilp": "cosma"}
 
@@ -43,6 +47,10 @@ def _smoke(folder: Path) -> int:
         ("run", model, plan),
         ("report", plan),
         ("analyze", model, "--json"),
+        ("compile", model, "--solver", "greedy", "--emit", FORMS, "-o", folder / "forms"),
+        ("check", folder / "forms" / "problem.json", folder / "forms" / "solution.json"),
+        ("bench", "--list"),
+        ("targets", "list"),
         ("train", "squeezenet", "--steps", 1, "--out", folder / "policy.safetensors"),
     ):
         failed += not _says(*command)
