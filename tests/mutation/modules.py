@@ -84,6 +84,7 @@ TESTS_OF: dict[str, tuple[str, ...]] = {
         *_of_verifier("test_garbage_in_any_field_never_crashes"),
     ),
     "compiler/verify/problem_rules.py": (
+        "tests/compiler/verify/test_problem_rules.py",
         "tests/compiler/verify/test_well_formed.py",
         "tests/compiler/exchange/test_problem_mutants.py",
     ),

@@ -4,6 +4,10 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ullage.compiler.ir.problem import Problem
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
+from ullage.hwmodels.catalog.registry import load_target
+
 Document = dict[str, Any]
 Act = Callable[[Document], None]
 
@@ -163,3 +167,17 @@ def _of_target(document: Document) -> Iterator[tuple[str, Act]]:
     for granularity in (0, 3, 64, 2**40):
         yield f"slices of {granularity}", _put(("target",), slice_granularity_bytes=granularity)
     yield "operands in the fastest tier", _put(("target",), operand_access="fastest")
+
+
+def small_problem(target: str) -> Problem:
+    """A weight used twice, an operator in place, one with two operands, scratch memory."""
+    tensors = [Tensor("x", 1024, "input"), Tensor("w", 512, "weight")]
+    tensors += [Tensor(name, 1024) for name in "abc"] + [Tensor("y", 1024, "output")]
+    operators = [
+        Op("conv", ["x", "w"], ["a"], macs=90_000),
+        Op("relu", ["a"], ["b"], vector_elements=1024, in_place={"b": "a"}),
+        Op("next", ["b", "w"], ["c"], macs=9_000, workspace_bytes=64),
+        Op("add", ["b", "c"], ["y"], vector_elements=1024, in_place={"y": "c"}),
+    ]
+    chip = load_target(target).with_fast_memory(8192)
+    return problem_from_lists("small", tensors, operators, chip)

@@ -9,33 +9,17 @@ import pytest
 
 from tests.support.decode_models import Decoder, growing_decoder, preallocated_decoder
 from tests.support.models import MODELS, model_file
-from tests.support.problem_mutants import mutants_of
+from tests.support.problem_mutants import mutants_of, small_problem
 from tests.support.training import training_step
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.exchange.problem_file import dump_problem, load_problem, read_problem
 from ullage.compiler.frontend import FrontendOptions, prepare
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.verify.problem_rules import find_faults
 from ullage.compiler.verify.verifier import find_violations
-from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.run import run_solver
 
 PROBLEMS = Path(__file__).parents[3] / "problems"
-
-
-def small(target: str) -> Problem:
-    """A weight used twice, an operator in place, one with two operands, scratch memory."""
-    tensors = [Tensor("x", 1024, "input"), Tensor("w", 512, "weight")]
-    tensors += [Tensor(name, 1024) for name in "abc"] + [Tensor("y", 1024, "output")]
-    operators = [
-        Op("conv", ["x", "w"], ["a"], macs=90_000),
-        Op("relu", ["a"], ["b"], vector_elements=1024, in_place={"b": "a"}),
-        Op("next", ["b", "w"], ["c"], macs=9_000, workspace_bytes=64),
-        Op("add", ["b", "c"], ["y"], vector_elements=1024, in_place={"y": "c"}),
-    ]
-    chip = load_target(target).with_fast_memory(8192)
-    return problem_from_lists("small", tensors, operators, chip)
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -58,7 +42,7 @@ def verdict(document: dict[str, Any]) -> str:
 @pytest.mark.parametrize("target", ["edge-npu", "edge-npu-spm"])
 @pytest.mark.parametrize("part", range(16))
 def test_a_changed_problem_is_refused_or_planned(target: str, part: int) -> None:
-    document = json.loads(dump_problem(small(target)))
+    document = json.loads(dump_problem(small_problem(target)))
     found: Counter[str] = Counter()
     for name, mutant in list(mutants_of(document))[part::16]:
         try:
@@ -73,7 +57,7 @@ def test_a_changed_problem_is_refused_or_planned(target: str, part: int) -> None
 @pytest.mark.parametrize("solver", ["all-slow", "greedy", "msa", "fluid"])
 def test_a_weight_that_is_an_output_stays_at_home(solver: str) -> None:
     """An operator reads it in the fastest tier, and it is handed out from its home."""
-    document = json.loads(dump_problem(small("edge-npu-spm")))
+    document = json.loads(dump_problem(small_problem("edge-npu-spm")))
     document["program"]["buffers"][1]["outputs"] = [[0, 512]]
     problem = load_problem(json.dumps(document).encode()).problem
     assert find_violations(run_solver(solver, problem).plan) == []
@@ -105,7 +89,7 @@ def test_a_weight_that_is_an_output_stays_at_home(solver: str) -> None:
 )
 def test_the_field_is_named(path: tuple[str | int, ...], value: object, field: str) -> None:
     target = "edge-npu-spm" if path[-1] == "links" else "edge-npu"
-    document = json.loads(dump_problem(small(target)))
+    document = json.loads(dump_problem(small_problem(target)))
     node: Any = document
     for key in path[:-1]:
         node = node[key]
@@ -116,7 +100,7 @@ def test_the_field_is_named(path: tuple[str | int, ...], value: object, field: s
 
 
 def test_steps_in_reverse_are_refused_where_the_first_read_is() -> None:
-    document = json.loads(dump_problem(small("edge-npu")))
+    document = json.loads(dump_problem(small_problem("edge-npu")))
     document["program"]["steps"].reverse()
     with pytest.raises(UsageError, match="have not been written before") as refused:
         load_problem(json.dumps(document).encode())
