@@ -30,19 +30,30 @@ MOST_VALUES = 12
 WORTH = 1e-4
 
 
-def tail_of(setting: Setting, cone: Cone, plain_s: float, *, whole_reductions: bool) -> Tail:
+# By what a linear program of this room is made of, its answer in seconds.
+Solved = dict[tuple[object, ...], float]
+
+
+def tail_of(
+    setting: Setting, cone: Cone, plain_s: float, solved: Solved, *, whole_reductions: bool
+) -> Tail:
     """What follows an event, with results of other operators that it reads.
 
     Args:
         setting: the graph.
         cone: what must follow.
         plain_s: seconds of it, weights alone considered.
+        solved: linear programs of the same setting so far; many are the same. Changed.
         whole_reductions: products are finished in one step.
     """
     needed = _needed(setting, cone, whole_reductions=whole_reductions)
     if sum(needed.values()) * setting.rates.load_s.max() <= WORTH * plain_s:
         return Tail(plain_s, plain_s, frozenset())
-    held_s = max(plain_s, _least_time(setting, cone, needed))
+    arrays = (cone.work.tobytes(), cone.loads.tobytes(), cone.outputs.tobytes())
+    key = (*arrays, frozenset(cone.boxes), tuple(needed.items()))
+    if key not in solved:
+        solved[key] = _least_time(setting, cone, needed)
+    held_s = max(plain_s, solved[key])
     makers = frozenset(setting.network.maker[value] for value in needed)
     return Tail(plain_s, held_s, makers)
 

@@ -23,7 +23,7 @@ from ullage.solvers.bounds.cuts import (
     setting_of,
     span_of,
 )
-from ullage.solvers.bounds.held import least_of, tail_of
+from ullage.solvers.bounds.held import Solved, least_of, tail_of
 from ullage.solvers.bounds.live import live_of
 from ullage.solvers.bounds.network import Result, network_of
 from ullage.solvers.budget import Budget
@@ -200,6 +200,7 @@ def _sides(setting: Setting, budget: Budget) -> list[tuple[list[Tail], list[floa
     follow = Following(network, layout, setting.live)
     precede = Preceding(network, layout)
     before: dict[int, Cone] = {}
+    solved: Solved = {}
     tails: tuple[list[Tail], list[Tail]] = ([], [])
     heads: tuple[list[float], list[float]] = ([], [])
     for node in network.nodes:
@@ -212,6 +213,7 @@ def _sides(setting: Setting, budget: Budget) -> list[tuple[list[Tail], list[floa
                     setting,
                     cone[way],
                     _seconds(setting, cone[way], held=True),
+                    solved,
                     whole_reductions=way == 1,
                 )
                 for cone in cones

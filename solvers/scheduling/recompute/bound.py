@@ -3,7 +3,8 @@
 The linear program (`relaxation`) holds for any marks. More of them are not always better: over more
 periods, shares of an operand that are the same may count as different ones. So it is solved for few
 marks and for more, and the largest bound counts. Marks stand so that about as much time passes
-between any two. What is proven follows from the multipliers alone (`safe_bound`).
+between any two, or at the operators that work long on much memory. What is proven follows from the
+multipliers alone (`safe_bound`).
 """
 
 import math
@@ -24,8 +25,8 @@ from ullage.solvers.scheduling.recompute.relaxation import RecomputeProgram, rec
 
 # What proves the bound.
 SOURCE = "recompute-lp"
-# Numbers of marks.
-MARKS = (4, 8, 16, 24)
+# Numbers of marks: evenly in time, and at operators that work long on much memory.
+MARKS, TIGHT_MARKS = (4, 8, 16, 24, 32), (24,)
 # Estimated variables of a program from which on it takes seconds: no more marks than that.
 MOST_VARIABLES = 12_000
 # Share of moving all that an operator accesses that counts as its time, to place marks.
@@ -58,10 +59,15 @@ def solved_relaxations(items: OrderItems, reference: float, budget: Budget) -> l
         budget: the time.
     """
     solved: list[Solved] = []
-    for count in MARKS:
-        marks = marks_of(items, count)
-        if budget.is_over() or not marks or (solved and _is_long(items, len(marks))):
+    tried: set[tuple[int, ...]] = set()
+    ways = ((marks_of, count) for count in MARKS)
+    for way, count in (*ways, *((tight_marks, count) for count in TIGHT_MARKS)):
+        marks = way(items, count)
+        if budget.is_over() or not marks:
             break
+        if tuple(marks) in tried or (solved and _is_long(items, len(marks))):
+            continue
+        tried.add(tuple(marks))
         program = recompute_program(items, marks, reference)
         left_s = budget.remaining_s()
         solution = solve_lp(program.program, time_limit_s=None if math.isinf(left_s) else left_s)
@@ -69,8 +75,6 @@ def solved_relaxations(items: OrderItems, reference: float, budget: Budget) -> l
             break
         value = safe_bound(program.program, solution.duals) * program.unit_s
         solved.append(Solved(program, solution, value))
-        if len(marks) < count:
-            break
     return solved
 
 
@@ -113,6 +117,19 @@ def marks_of(items: OrderItems, count: int) -> list[int]:
     wanted = (np.arange(count) + 0.5) / count * passed[-1]
     places = np.minimum(np.searchsorted(passed, wanted), len(weights) - 1)
     return sorted({int(place) for place in places})
+
+
+def tight_marks(items: OrderItems, count: int) -> list[int]:
+    """Places of the operators with the largest products of time and memory, ascending."""
+    held = [
+        scratch + sum(items.items[v].held_bytes for v in {*read, *written})
+        for scratch, read, written in zip(
+            items.scratch_bytes, items.reads, items.writes, strict=True
+        )
+    ]
+    weights = np.array(held) * items.seconds
+    first = np.argsort(-weights, kind="stable")[:count]
+    return sorted(place for place in first.tolist() if weights[place] > 0)
 
 
 def _is_long(items: OrderItems, marks: int) -> bool:

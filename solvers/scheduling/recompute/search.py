@@ -57,19 +57,19 @@ from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
-# Moves at most, and operators in the orders of all of them: some two seconds.
-MOST_MOVES, MOST_OPERATORS = 120_000, 9_000_000
-# Chains one after the other, each of so many moves that it is worth while.
-CHAINS, CHAIN_MOVES = 4, 12_000
-# Temperatures at the beginning of the chains, and at the end of each, as shares of the value.
-HOT, COLD = (0.03, 0.01, 0.003, 0.003), 2e-4
+# Moves at most, and operators in the orders of all of them: one to four seconds.
+MOST_MOVES, MOST_OPERATORS = 120_000, 16_000_000
+# Chains one after the other, each of at least so many moves: one of twice as many is worth more.
+CHAIN_MOVES = 25_000
+# Temperatures at the beginning of each chain, and at the end of any, as shares of the value.
+HOT, COLD = (0.01, 0.03, 0.01, 0.003), 2e-4
 # Moves between two looks at the clock.
 CLOCK_EVERY = 500
 # Share of the time left for the surrogate; the rest is for the LPs.
 SURROGATE_SHARE = 0.6
-# Share of the time left for the relaxations.
-RELAXED_SHARE = 0.4
-# Seconds of the search where the job has no time limit.
+# Share of the time left for the relaxations, and seconds of work at most.
+RELAXED_SHARE, RELAXED_S = 0.4, 3.0
+# Seconds of work of the search where the job has no time limit.
 DEFAULT_BUDGET_S = 10.0
 # Share of a job's time that the search takes where it has one.
 LIMIT_SHARE = 0.5
@@ -77,8 +77,9 @@ LIMIT_SHARE = 0.5
 GAIN = 1e-7
 # Share by which the best set must be better than none, for operators to run again.
 LEAST_GAIN = 1e-3
-# Schedules that are ranked by their LPs: so many at most, and while these take so many seconds.
-RANKED, RANKED_S = 6, 1.0
+# Seconds of work for the LPs that rank schedules, and steps of the longest schedule that is ranked:
+# what is longer takes seconds.
+RANKED_S, RANKED_STEPS = 1.5, 300
 
 
 @dataclass(frozen=True)
@@ -123,8 +124,9 @@ class RecomputeResult:
 def recompute_until(task: SchedulingTask) -> RecomputeResult:
     """The best schedule found in a share of the job's time; without a limit in some seconds."""
     unlimited = task.budget.deadline is None
-    budget = task.budget.at_most(DEFAULT_BUDGET_S) if unlimited else task.budget.share(LIMIT_SHARE)
-    return recompute(task, budget)
+    if unlimited:
+        return recompute(task, task.budget.at_most_work(DEFAULT_BUDGET_S))
+    return recompute(task, task.budget.share(LIMIT_SHARE))
 
 
 def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
@@ -137,7 +139,7 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     whole = Schedule.whole(task.order)
     facts = recompute_facts(task.graph, task.order, task.aliases)
     problem = task.problem_of(whole)
-    items, solved = _relaxed(task, budget.share(RELAXED_SHARE))
+    items, solved = _relaxed(task, budget)
     bound = bound_of(solved)
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
@@ -166,32 +168,28 @@ def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, l
     items = order_items(task.graph, task.order, task.aliases, problem)
     if items is None or not items.operators:
         return None, []
+    budget = budget.share(RELAXED_SHARE).at_most_work(RELAXED_S)
     budget.progress("relaxing recomputation")
     return items, solved_relaxations(items, streaming_s(items), budget)
 
 
 def _ranked(task: SchedulingTask, choices: Sequence[Choice], budget: Budget) -> Choice | None:
-    """The choice with the best LP; the first that is legal where time allows of one alone.
-
-    None where none is legal.
-    """
+    """The choice with the best LP; the first that is legal where they are long. None of none."""
     begun = time.process_time()
-    legal: list[tuple[Choice, Problem]] = []
-    values: list[float] = []
-    for number, choice in enumerate(choices):
-        spent_s = time.process_time() - begun
-        # The next one takes as long as the average of those before.
-        if legal and (budget.is_over() or spent_s * (number + 1) > RANKED_S * number):
+    best: tuple[float, Choice] | None = None
+    for choice in choices:
+        if best is not None and (budget.is_over() or time.process_time() - begun > RANKED_S):
             break
         try:
-            legal.append((choice, task.problem_of(choice.schedule)))
+            problem = task.problem_of(choice.schedule)
         except UsageError:
             continue
-        if len(choices) > 1 and not budget.is_over():
-            values.append(_lp_value(legal[-1][1], budget))
-    if not legal:
-        return None
-    return legal[int(np.argmin(values)) if values else 0][0]
+        if len(choices) == 1 or budget.is_over() or len(problem.steps) > RANKED_STEPS:
+            return choice if best is None else best[1]
+        value = _lp_value(problem, budget)
+        if best is None or value < best[0]:
+            best = value, choice
+    return None if best is None else best[1]
 
 
 def _lp_value(problem: Problem, budget: Budget) -> float:
@@ -259,14 +257,14 @@ class _GapSearch:
 
         surrogate = self._surrogate
         flags = np.array(sorted({surrogate.flag_of(gap) for gap in self.facts.gaps}), np.int64)
-        chains = min(CHAINS, max(1, self._moves // CHAIN_MOVES))
+        chains = min(len(HOT), max(1, self._moves // CHAIN_MOVES))
         moves = self._moves // chains
         found = [(value, running, gone)]
         for chain in range(chains if len(running) else 0):
             values = np.array([value, value])
             best = running.copy(), gone.copy()
             state = running.copy(), gone.copy(), *best, values
-            heat = HOT[chain - chains] * (COLD / HOT[chain - chains]) ** np.linspace(0, 1, moves)
+            heat = HOT[chain] * (COLD / HOT[chain]) ** np.linspace(0, 1, moves)
             for begin in range(0, moves, CLOCK_EVERY):
                 if self._budget.is_over():
                     break

@@ -49,7 +49,7 @@ def tail(fast: int, value: str, plain_s: float = 1e-12) -> Tail:
     network = prepared.network
     cones = Following(network, prepared.layout, prepared.live).of(network.numbers[value])
     assert cones is not None
-    return tail_of(prepared, cones[0], plain_s, whole_reductions=False)
+    return tail_of(prepared, cones[0], plain_s, {}, whole_reductions=False)
 
 
 def test_the_gates_operand_is_held_or_loaded_or_made_again() -> None:
