@@ -288,6 +288,7 @@ def _output_faults(problem: Problem, index: int, ends: set[int]) -> Iterator[Fau
             if low < high:
                 kept.assign(low, high, _DATA)
         for start, end, state in made.over(0, buffer.size_bytes):
-            if state == _DATA and any(s == _NOTHING for _, _, s in kept.over(start, end)):
-                message = f"state {buffer.name!r}: bytes [{start}, {end}) are written and are no"
-                yield Fault(field, f"{message} output; the next inference needs them: add them")
+            for low, high, handed in kept.over(start, end) if state == _DATA else ():
+                if handed == _NOTHING:
+                    message = f"state {buffer.name!r}: bytes [{low}, {high}) are written and are no"
+                    yield Fault(field, f"{message} output; the next inference needs them: add them")

@@ -70,6 +70,28 @@ def changed(changes: dict[Place, object]) -> bytes:
             ["buffers.3.outputs: outputs [0, 512) and [256, 1024) overlap; say each byte once"],
         ),
         (
+            {(*BUFFERS, 2, "kind"): "state", (*BUFFERS, 2, "outputs"): [[256, 512]]},
+            [
+                f"buffers.2.outputs: state 'a': bytes [{low}, {high}) are written and are no output"
+                for low, high in ((0, 256), (512, 1024))
+            ],
+        ),
+        (
+            {
+                (*STEPS, 2, "uses", 0, "end_byte"): 0,
+                (*STEPS, 2, "uses", 0, "accessed_bytes"): 0,
+                (*STEPS, 1, "uses", 2, "end_byte"): 512,
+                (*STEPS, 1, "uses", 2, "accessed_bytes"): 512,
+                (*STEPS, 2, "uses", 1, "end_byte"): 512,
+                (*STEPS, 2, "uses", 1, "accessed_bytes"): 512,
+            },
+            [
+                "steps.3: step 3 (next) reads b in a: bytes [512, 1024) have not been written",
+                "steps.4: step 4 (add) reads b in a: bytes [512, 1024) have not been written",
+                "steps.2.uses.0: operator 'relu': the use of 'a' has no bytes; leave it out",
+            ],
+        ),
+        (
             {(*BUFFERS, 3, "values"): []},
             [
                 "steps.3.uses.2: operator 'next': buffer 'c' has no value 'c' (its values: none)",
@@ -129,6 +151,7 @@ def test_each_fault_is_named_once(changes: dict[Place, object], faults: list[str
     [
         {OUTPUTS: [[0, 512], [512, 1024]]},
         {OUTPUTS: [[256, 1024]]},
+        {(*BUFFERS, 2, "kind"): "state", (*BUFFERS, 2, "outputs"): [[0, 512], [512, 1024]]},
         {
             (*BUFFERS, 0, "values", 0, "start_byte"): 1000,
             (*STEPS, 1, "uses", 0, "end_byte"): 1001,
