@@ -3,7 +3,7 @@
 Where memory has no pages, and a slice may be cut at certain bytes only (rows of a tensor), slices
 are taken one by one, those first that begin first (or are there in the fullest step, or are the
 largest, where that leaves less over); then the order is changed little by little, and what leaves
-less over stays. Each goes into the tightest hole that is free while it is
+less over stays (`row_search`). Each goes into the tightest hole that is free while it is
 there; where none is large enough, as many of its rows as fit go into the largest, the rest into
 others:
 
@@ -19,19 +19,44 @@ What is left over of a hole is less than a row, so little is lost where rows are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from ullage.compiler.common.arrays import Floats, Ints
+from ullage.compiler.common.arrays import Ints
+from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.solvers.budget import Budget
+from ullage.solvers.engine.jit import interpreted
+from ullage.solvers.packing.row_search import (
+    BEST,
+    IDLE,
+    LACKING,
+    TRIES,
+    try_orders,
+)
 
-# How often the order is changed a little where not all found room, and how many pairs of strips are
-# compared in all of that: thousands of strips get fewer tries.
-TRIES = 100
-MAX_PAIRS = 100_000_000
-# Places in the order by which a strip moves then, about, and how often one beside it moves too.
-REACH = 20.0
-MOVE_BESIDE = 0.5
+# How many orders are tried where not all strips found room, and how many pairs of strips are
+# compared in all of that, at most: some seconds.
+MAX_TRIES = 10_000
+MAX_PAIRS = 4_000_000_000
+# Pairs that plain Python compares in the time that it takes to load what is compiled.
+PLAIN_PAIRS = 1_000_000
+# Share of the tries that go to each of the first orders before the best is gone on with, ...
+FIRST_SHARE = 0.15
+# ... and of all where there is an order to begin with, in which most strips found room before.
+AGAIN_SHARE = 0.2
+# Tries in a row without a gain after which a search ends.
+MAX_IDLE = 2000
+# Pairs of strips that are compared between two looks at the clock, by what is compiled, and else.
+SLICE_PAIRS, PLAIN_SLICE_PAIRS = 20_000_000, 200_000
+# Share of the time left that a search takes.
+SEARCH_SHARE = 0.4
+# Seconds that must be left for the search to be compiled where it is not, three times what that
+# takes; else plain Python tries a share of the orders.
+COMPILE_S = 6.0
+PLAIN_SHARE = 0.01
+# Runs for which the tables of a search have room, for each strip: few are cut at all.
+RUNS_OF_STRIP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +71,7 @@ class Strip:
         cut_bytes: it may be cut at multiples of it inside the tensor; 0: not at all.
         before: in steady state, the strip at the beginning of the inference that must have the same
             addresses as this one at its end; -1 for none.
+        comes_first: whether it is taken before others, but for those of all steps and loops.
     """
 
     start: int
@@ -54,56 +80,101 @@ class Strip:
     end_byte: int
     cut_bytes: int
     before: int = -1
+    comes_first: bool = False
 
 
 # Bytes side by side: (first byte, one past the last, address).
 Run = tuple[int, int, int]
 
 
+class RowRuns(NamedTuple):
+    """Where strips lie.
+
+    Attributes:
+        runs: of each strip, in byte order; none where it found no room.
+        missing: bytes of each strip for which there was no room.
+        order: in which the strips were taken, those left out that have the addresses of others.
+    """
+
+    runs: list[list[Run]]
+    missing: list[int]
+    order: list[int]
+
+
 def row_runs(
-    strips: Sequence[Strip], alignment_bytes: int, capacity_bytes: int, budget: Budget | None = None
-) -> tuple[list[list[Run]], list[int]]:
+    strips: Sequence[Strip],
+    alignment_bytes: int,
+    capacity_bytes: int,
+    budget: Budget | None = None,
+    similar: Sequence[int] = (),
+) -> RowRuns:
     """Give strips addresses; see the module's description.
 
     Args:
         strips: what needs addresses.
         alignment_bytes: addresses are multiples of it.
         capacity_bytes: of the memory.
-        budget: no order is tried after its deadline but the first three; None: no limit.
-
-    Returns:
-        For each strip its runs in byte order, none where it found no room; and the bytes for which
-        there was none.
+        budget: no order is tried after its deadline but the first ones; None: no limit.
+        similar: strips in an order that was good for most of them; others follow.
     """
-    orders = (_by_start(strips), _by_crowd(strips, alignment_bytes), _by_size(strips))
-    found = [_placed(strips, order, alignment_bytes, capacity_bytes) for order in orders]
-    chosen = min(range(len(orders)), key=lambda i: sum(found[i][1]))
-    rank = np.empty(len(strips))
-    rank[orders[chosen]] = np.arange(len(strips))
-    best, chance = found[chosen], np.random.default_rng(len(strips))
-    for _ in range(min(TRIES, MAX_PAIRS // (len(strips) ** 2 or 1))):
-        failed = [i for i, size in enumerate(best[1]) if size]
-        if not failed or (budget is not None and budget.is_over()):
-            break
-        other = _shuffled(strips, rank, failed[chance.integers(len(failed))], chance)
-        order = np.argsort(other, kind="stable").tolist()
-        tried = _placed(strips, order, alignment_bytes, capacity_bytes)
-        if sum(tried[1]) <= sum(best[1]):
-            best, rank = tried, other
+    known = set(similar)
+    orders = [[*similar, *(i for i in range(len(strips)) if i not in known)]] if similar else []
+    orders += [_by_start(strips), _by_crowd(strips, alignment_bytes), _by_size(strips)]
+    found = [
+        _placed(strips, _in_turn(strips, order), alignment_bytes, capacity_bytes)
+        for order in orders
+    ]
+    best = min(found, key=lambda each: sum(each.missing))
+    if any(best.missing) and not (budget is not None and budget.is_over()):
+        first = found[:1] if similar else sorted(found, key=lambda each: sum(each.missing))
+        order = _searched(strips, first, alignment_bytes, capacity_bytes, budget or Budget())
+        other = _placed(strips, order, alignment_bytes, capacity_bytes)
+        if similar or sum(other.missing) < sum(best.missing):
+            best = other
     return best
 
 
-def _shuffled(
-    strips: Sequence[Strip], rank: Floats, failed: int, chance: np.random.Generator
-) -> Floats:
-    """Another order: a strip that found no room earlier, and one beside it elsewhere."""
-    other = rank.copy()
-    other[failed] -= chance.exponential(REACH)
-    begin, end = strips[failed].start, strips[failed].end
-    beside = [i for i, strip in enumerate(strips) if strip.start < end and begin < strip.end]
-    if chance.random() < MOVE_BESIDE:
-        other[beside[chance.integers(len(beside))]] += chance.normal(scale=REACH)
-    return other
+def _searched(
+    strips: Sequence[Strip],
+    found: Sequence[RowRuns],
+    alignment_bytes: int,
+    capacity_bytes: int,
+    budget: Budget,
+) -> list[int]:
+    """The best order near those of some placements; always the same where there is no limit."""
+    pairs = len(strips) ** 2
+    tries = min(MAX_TRIES, MAX_PAIRS // pairs)
+    kernel, at_once = try_orders, SLICE_PAIRS // pairs + 1
+    is_short = tries * pairs <= PLAIN_PAIRS
+    if is_short or (budget.remaining_s() < COMPILE_S and not is_compiled(try_orders)):
+        kernel, at_once = interpreted(try_orders), PLAIN_SLICE_PAIRS // pairs + 1
+        tries = tries if is_short else int(tries * PLAIN_SHARE)
+    budget = budget.share(SEARCH_SHARE)
+    room = RUNS_OF_STRIP * len(strips)
+    taken, holes = np.zeros((4, room), np.int64), np.zeros((2, room + 1), np.int64)
+    fields = [(s.start, s.end, s.start_byte, s.end_byte, s.cut_bytes) for s in strips]
+    columns = zip(*fields, strict=True)
+    table: Ints = np.array([*columns, _twins(strips), _turns(strips)], dtype=np.int64)
+
+    def search(order: Sequence[int], missing: Sequence[int], tries: int) -> tuple[list[int], Ints]:
+        """The best order from one on, and what lacks room in it."""
+        orders, lacking = np.array([order, order]), np.array([missing, missing])
+        state = np.array(
+            [len(strips) + sum(missing), sum(missing), 0, 0, alignment_bytes, capacity_bytes]
+        )
+        while state[LACKING] and state[TRIES] < tries and state[IDLE] < MAX_IDLE:
+            part = min(at_once, tries - int(state[TRIES]))
+            kernel(table, orders, lacking, taken, holes, state, part)
+            if budget.is_over():
+                break
+        return orders[BEST].tolist(), lacking[BEST]
+
+    if len(found) == 1:
+        return search(found[0].order, found[0].missing, int(tries * AGAIN_SHARE))[0]
+    first = int(tries * FIRST_SHARE)
+    reached = [search(each.order, each.missing, first) for each in found]
+    order, missing = min(reached, key=lambda each: each[1].sum())
+    return search(order, missing.tolist(), tries - first * len(found))[0]
 
 
 def _by_crowd(strips: Sequence[Strip], alignment_bytes: int) -> list[int]:
@@ -132,40 +203,53 @@ def _space(strip: Strip, alignment_bytes: int) -> int:
     return -(-(strip.end_byte - strip.start_byte) // alignment_bytes) * alignment_bytes
 
 
+def _twins(strips: Sequence[Strip]) -> list[int]:
+    """For each strip the one at the end of the inference that has the same addresses, or -1."""
+    twins = [-1] * len(strips)
+    for i, strip in enumerate(strips):
+        if strip.before >= 0:
+            twins[strip.before] = i
+    return twins
+
+
+def _turns(strips: Sequence[Strip]) -> list[int]:
+    """What is there at all steps comes first (0), then what comes back at the end (1)."""
+    steps = max((strip.end for strip in strips), default=0)
+    return [
+        0 if strip.end - strip.start == steps else 1 if twin >= 0 else 3 - strip.comes_first
+        for strip, twin in zip(strips, _twins(strips), strict=True)
+    ]
+
+
+def _in_turn(strips: Sequence[Strip], order: Sequence[int]) -> list[int]:
+    """An order, but by turns, and without the strips that have the addresses of others."""
+    turns = _turns(strips)
+    return sorted((i for i in order if strips[i].before < 0), key=lambda i: turns[i])
+
+
 def _placed(
     strips: Sequence[Strip], order: Sequence[int], alignment_bytes: int, capacity_bytes: int
-) -> tuple[list[list[Run]], list[int]]:
-    """`row_runs` in one order, but what is there at all steps, and what comes back, is first."""
+) -> RowRuns:
+    """`row_runs` in one order, in which strips that have the addresses of others are left out."""
     taken = _Taken(len(strips))
     runs: list[list[Run]] = [[] for _ in strips]
     missing = [0] * len(strips)
-    twin = {strip.before: i for i, strip in enumerate(strips) if strip.before >= 0}
-    steps = max((strip.end for strip in strips), default=0)
-
-    def turn(i: int) -> int:
-        """What is there at all steps comes first, then what comes back at the end."""
-        if strips[i].end - strips[i].start == steps:
-            return 0
-        return 1 if i in twin else 2
-
-    for i in sorted((i for i in order if strips[i].before < 0), key=turn):
-        strip = strips[i]
+    twins = _twins(strips)
+    for i in order:
+        strip, twin = strips[i], twins[i]
         spans = [(strip.start, strip.end)]
-        if i in twin:
-            spans.append((strips[twin[i]].start, strips[twin[i]].end))
+        if twin >= 0:
+            spans.append((strips[twin].start, strips[twin].end))
         runs[i], missing[i] = _in_holes(strip, taken.holes(spans, capacity_bytes), alignment_bytes)
         if missing[i]:
             runs[i] = []
-            continue
         for low, high, address in runs[i]:
             size = -(-(high - low) // alignment_bytes) * alignment_bytes
             for span in spans:
                 taken.add(address, address + size, *span)
-        if i in twin:
-            runs[twin[i]] = runs[i]
-    for i, later in twin.items():
-        missing[later] = missing[i]
-    return runs, missing
+        if twin >= 0:
+            runs[twin], missing[twin] = runs[i], missing[i]
+    return RowRuns(runs, missing, list(order))
 
 
 def _in_holes(

@@ -16,8 +16,8 @@ from ullage.solvers.state.place import Item, drop, may_drop, worth_of
 
 # How often slices are placed between rows, each time with others shortened.
 MAX_TRIES = 12
-# Share of the time left for the orders of one such try: thousands of slices would take all of it.
-ORDERS_SHARE = 0.1
+# Share of the time left for all of that: thousands of slices would take all of it.
+ROWS_SHARE = 0.6
 
 
 def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residency]:
@@ -74,6 +74,12 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
         LookupError: what operators cannot do without finds no room.
     """
     fastest = state.target.fastest
+    part = budget.share(ROWS_SHARE)
+    # Slices and first accesses: as they found most room before; those that found none; and those
+    # that found none again, which come first then: others, which may wait, find none instead.
+    order: list[tuple[int, int]] = []
+    failed: set[tuple[int, int]] = set()
+    stuck: set[tuple[int, int]] = set()
     for attempt in range(MAX_TRIES):
         entries = state.all_residencies()
         befores = befores_of(state, [residency for _, _, residency in entries])
@@ -85,11 +91,19 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
                 state.slices[r.segment].end_byte,
                 state.grains_bytes[r.segment],
                 before,
+                (r.segment, first) in stuck,
             )
-            for (_, _, r), before in zip(entries, befores, strict=True)
+            for (first, _, r), before in zip(entries, befores, strict=True)
         ]
-        tries = budget.share(ORDERS_SHARE)
-        runs, missing = row_runs(strips, fastest.alignment_bytes, _room(state), tries)
+        names = {(r.segment, first): i for i, (first, _, r) in enumerate(entries)}
+        runs, missing, found = row_runs(
+            strips,
+            fastest.alignment_bytes,
+            _room(state),
+            part,
+            [names[name] for name in order if name in names],
+        )
+        order = [(entries[i][2].segment, entries[i][0]) for i in found]
         if not any(missing):
             return [
                 Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *steps)
@@ -98,14 +112,18 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
                 for low, high, address in placed
             ]
         shortened: set[int] = set()
-        lacking = [(r, size) for (_, _, r), size in zip(entries, missing, strict=True) if size]
-        for residency, size in lacking:
+        lacking = [(entry, size) for entry, size in zip(entries, missing, strict=True) if size]
+        for (_, _, residency), size in lacking:
             shortened |= _make_room(state, residency, size << attempt // 2, entries)
-        for residency, size in lacking:  # what was left over in pieces stays free
+        for (_, _, residency), size in lacking:  # what was left over in pieces stays free
             state.load_bytes[residency.start : residency.end] += size
-        if not shortened or budget.is_over():
+        if part.is_over():
             break
-        retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
+        names_lacking = {(residency.segment, first) for (first, _, residency), _ in lacking}
+        stuck |= names_lacking & failed
+        failed = names_lacking
+        if shortened:
+            retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
     raise LookupError("rows")
 
 
@@ -115,12 +133,15 @@ def _make_room(
     """Shorten residencies beside one that found no room for some bytes; the slices they are of.
 
     Those first that are there in the fullest step for later, that lose least beyond what is lacking
-    (coarse rows do), and are worth least.
+    (coarse rows do), and are worth least. Where there would be room for the bytes, but not side by
+    side, it is the residency itself, if it waits: that others leave need not help it.
     """
     span = slice(wanted.start, wanted.end)
     fullest = wanted.start + int(state.load_bytes[span].argmax())
+    in_pieces = state.fits(size, wanted.start, wanted.end)
     beside = [
         (
+            not (in_pieces and item[2] is wanted),
             not waits(state, item, fullest, fullest + 1),
             max(0, _cut_bytes(state, item[2].segment, size) - size),
             worth_of(state, *item),
@@ -133,7 +154,7 @@ def _make_room(
         and (item[2].segment in state.untouched or may_drop(state, *item))
         and waits(state, item, wanted.start, wanted.end)
     ]
-    beside.sort(key=lambda entry: (*entry[:3], entry[3][2].segment, entry[3][0]))
+    beside.sort(key=lambda entry: (*entry[:4], entry[4][2].segment, entry[4][0]))
     shortened: set[int] = set()
     freed = 0
     for *_, (first, _, residency) in beside:
