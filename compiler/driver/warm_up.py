@@ -205,16 +205,23 @@ def _run_paths() -> None:
 
 def _packing_kernels() -> tuple[Any, ...]:
     from ullage.solvers.packing.first_fit import _ordered, _sweep
+    from ullage.solvers.packing.row_search import try_orders
 
-    return _sweep, _ordered
+    return _sweep, _ordered, try_orders
 
 
 def _run_packing() -> None:
     from ullage.solvers.packing.first_fit import ordered_first_fit, sweep_fit
+    from ullage.solvers.packing.row_search import try_orders
 
     starts, ends, sizes = np.array([0, 0, 1]), np.array([1, 2, 2]), np.array([1, 2, 3])
     sweep_fit(starts, ends, sizes, best_fit=True)
     ordered_first_fit(starts, ends, sizes, np.arange(3))
+    one = np.ones(1, dtype=np.int64)
+    strip = np.array([0 * one, one, 0 * one, 2 * one, 0 * one, -one, one])
+    order, lacking = np.zeros((2, 1), dtype=np.int64), 2 * np.ones((2, 1), dtype=np.int64)
+    taken, holes = np.zeros((4, 16), dtype=np.int64), np.zeros((2, 17), dtype=np.int64)
+    try_orders(strip, order, lacking, taken, holes, np.array([1, 2, 0, 0, 1, 1]), 1)
 
 
 def _order_kernels() -> tuple[Any, ...]:
@@ -302,7 +309,12 @@ FAMILIES = (
         _run_fetches,
     ),
     KernelFamily("paths", "solver fluid on three and more tiers", _path_kernels, _run_paths),
-    KernelFamily("packing", "addresses of very many buffers", _packing_kernels, _run_packing),
+    KernelFamily(
+        "packing",
+        "addresses of very many buffers, and of slices between rows",
+        _packing_kernels,
+        _run_packing,
+    ),
     KernelFamily("orders", "order joint", _order_kernels, _run_orders),
     KernelFamily("recompute", "recompute auto", _recompute_kernels, _run_recompute),
     KernelFamily("schedule", "ullage/ScheduleGame-v0", _schedule_kernels, _run_schedule),

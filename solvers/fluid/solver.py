@@ -46,8 +46,12 @@ FALLBACK_GAP = 1e-2
 ALWAYS_FALLBACK_STEPS = 300
 # ... or, where operands come in pieces, which takes seconds, if it is further away than this.
 PIECES_GAP = 1e-3
-# Programs longer than this are not tried with heuristics, which take their time.
+# Programs longer than this are not tried with heuristics, which take their time, ...
 NEVER_FALLBACK_STEPS = 2000
+# ... unless the plan is further above its bound than this: its slices found no addresses.
+LOST_GAP = 0.2
+# Share of the time left for rounding and its repair; the rest is for heuristics, or left over.
+ROUNDING_SHARE = 0.85
 # The same of programs of parts: packing their many short residencies takes ten times as long.
 NEVER_FALLBACK_PARTS = 300
 # A plan further above its bound is made again of fractions with whole set-ups and rows; ...
@@ -190,7 +194,8 @@ def _direct_plan(direct: Direct, options: FluidOptions, budget: Budget) -> Solut
         return _at_least_heuristic(
             Solution(reference, notes=(note,), made_by="all-slow"), None, budget
         )
-    solution, relaxation = _improved_plan(direct, relaxation, options, budget)
+    part = budget.share(ROUNDING_SHARE)
+    solution, relaxation = _improved_plan(direct, relaxation, options, part)
     if not options.own_plan:
         solution = _at_least_heuristic(solution, relaxation.bound, budget)
     notes = solution.notes
@@ -252,7 +257,8 @@ def _at_least_heuristic(solution: Solution, bound: float | None, budget: Budget)
     is_long = steps > NEVER_FALLBACK_STEPS
     if program.is_cut:
         is_long = program.parts > NEVER_FALLBACK_PARTS
-    if near or (bound is not None and is_long):
+    is_lost = bound is not None and value > bound * (1 + LOST_GAP)
+    if near or (bound is not None and is_long and not is_lost):
         return solution
     for name in ("greedy", "msa"):
         if budget.is_over():

@@ -35,18 +35,18 @@ from ullage.solvers.packing.row_search import (
     try_orders,
 )
 
-# How many orders are tried where not all strips found room, and how many pairs of strips are
-# compared in all of that, at most: some seconds.
-MAX_TRIES = 10_000
+# How many orders are tried where not all strips found room, for each strip and at most, and how
+# many pairs of strips are compared in all of that, at most: some seconds.
+TRIES_OF_STRIP, MAX_TRIES = 100, 10_000
 MAX_PAIRS = 4_000_000_000
 # Pairs that plain Python compares in the time that it takes to load what is compiled.
-PLAIN_PAIRS = 1_000_000
+PLAIN_PAIRS = 300_000
 # Share of the tries that go to each of the first orders before the best is gone on with, ...
 FIRST_SHARE = 0.15
 # ... and of all where there is an order to begin with, in which most strips found room before.
 AGAIN_SHARE = 0.2
-# Tries in a row without a gain after which a search ends.
-MAX_IDLE = 2000
+# Share of the most tries, in a row without a gain, after which a search ends.
+IDLE_SHARE = 0.2
 # Pairs of strips that are compared between two looks at the clock, by what is compiled, and else.
 SLICE_PAIRS, PLAIN_SLICE_PAIRS = 20_000_000, 200_000
 # Share of the time left that a search takes.
@@ -143,7 +143,8 @@ def _searched(
 ) -> list[int]:
     """The best order near those of some placements; always the same where there is no limit."""
     pairs = len(strips) ** 2
-    tries = min(MAX_TRIES, MAX_PAIRS // pairs)
+    most = min(MAX_TRIES, TRIES_OF_STRIP * len(strips))
+    tries = min(most, MAX_PAIRS // pairs)
     kernel, at_once = try_orders, SLICE_PAIRS // pairs + 1
     is_short = tries * pairs <= PLAIN_PAIRS
     if is_short or (budget.remaining_s() < COMPILE_S and not is_compiled(try_orders)):
@@ -152,9 +153,7 @@ def _searched(
     budget = budget.share(SEARCH_SHARE)
     room = RUNS_OF_STRIP * len(strips)
     taken, holes = np.zeros((4, room), np.int64), np.zeros((2, room + 1), np.int64)
-    fields = [(s.start, s.end, s.start_byte, s.end_byte, s.cut_bytes) for s in strips]
-    columns = zip(*fields, strict=True)
-    table: Ints = np.array([*columns, _twins(strips), _turns(strips)], dtype=np.int64)
+    table = _table(strips)
 
     def search(order: Sequence[int], missing: Sequence[int], tries: int) -> tuple[list[int], Ints]:
         """The best order from one on, and what lacks room in it."""
@@ -162,7 +161,7 @@ def _searched(
         state = np.array(
             [len(strips) + sum(missing), sum(missing), 0, 0, alignment_bytes, capacity_bytes]
         )
-        while state[LACKING] and state[TRIES] < tries and state[IDLE] < MAX_IDLE:
+        while state[LACKING] and state[TRIES] < tries and state[IDLE] < IDLE_SHARE * most:
             part = min(at_once, tries - int(state[TRIES]))
             kernel(table, orders, lacking, taken, holes, state, part)
             if budget.is_over():
@@ -201,6 +200,12 @@ def _by_size(strips: Sequence[Strip]) -> list[int]:
 def _space(strip: Strip, alignment_bytes: int) -> int:
     """Bytes of a strip in one piece, in whole units of space."""
     return -(-(strip.end_byte - strip.start_byte) // alignment_bytes) * alignment_bytes
+
+
+def _table(strips: Sequence[Strip]) -> Ints:
+    """(7, N) the strips for a search."""
+    fields = [(s.start, s.end, s.start_byte, s.end_byte, s.cut_bytes) for s in strips]
+    return np.array([*zip(*fields, strict=True), _twins(strips), _turns(strips)], dtype=np.int64)
 
 
 def _twins(strips: Sequence[Strip]) -> list[int]:
