@@ -267,26 +267,20 @@ def _check_values(lists: _Grid, where: str) -> None:
         "targets": find_target,
         "dtypes": parse_dtype,
         "fast_memory": parse_size,
-        "solvers": _check_solver,
         "states": _check_state,
     }
     for name, read in readers.items():
         for value in filter(None, getattr(lists, name)):
             with located(f"{where}: {name}"):
                 read(value)
+    for solver in lists.solvers:
+        if solver not in solver_names():
+            raise UsageError(
+                f"{where}: solvers: there is no {solver!r}; there are: {', '.join(solver_names())}"
+            )
     for seed in lists.seeds:
         if not 0 <= seed <= MAX_SEED:
             raise UsageError(f"{where}: seeds: {seed} is not from 0 to {MAX_SEED}")
-
-
-def _check_solver(name: str) -> None:
-    """Refuse a name that no solver has.
-
-    Raises:
-        UsageError: names those that there are.
-    """
-    if name not in solver_names():
-        raise UsageError(f"there is no {name!r}; there are: {', '.join(solver_names())}")
 
 
 def _check_state(text: str) -> None:

@@ -178,6 +178,7 @@ def test_what_no_row_could_run_with_is_refused_before_any_runs(tmp_path: Path) -
         "fast_memory = [nan]": "grid 0: fast_memory: ",
         "time_limits = [-1]": "grid 0: time_limits takes a time of at least 0",
         'solvers = ["gredy"]': "grid 0: solvers: there is no 'gredy'; there are: all-slow",
+        'solvers = [""]': "grid 0: solvers: there is no ''",
         'states = ["past"]': "grid 0: states: 'past' is neither",
         "set = { a = [1] }": "grid 0: set is a table of str",
         'seeds = [0]\n[[grids]]\nmodels = ""': "grid 1: models has an empty text",
