@@ -91,6 +91,22 @@ def changed(changes: dict[Place, object]) -> bytes:
                 "steps.2.uses.0: operator 'relu': the use of 'a' has no bytes; leave it out",
             ],
         ),
+        (  # an empty write does not cut what nothing writes
+            {
+                (*STEPS, step, "uses", use, name): value
+                for step, use, start, end in ((3, 2, 700, 700), (4, 1, 0, 0), (4, 2, 0, 512))
+                for name, value in (
+                    ("start_byte", start),
+                    ("end_byte", end),
+                    ("accessed_bytes", end - start),
+                )
+            },
+            [
+                "steps.3.uses.2: operator 'next': the use of 'c' has no bytes; leave it out",
+                "steps.4.uses.1: operator 'add': the use of 'c' has no bytes; leave it out",
+                "buffers.3.outputs: output 'c': no step writes bytes [512, 1024); list the operator",
+            ],
+        ),
         (
             {(*BUFFERS, 3, "values"): []},
             [
