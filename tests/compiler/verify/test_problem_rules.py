@@ -104,7 +104,14 @@ def changed(changes: dict[Place, object]) -> bytes:
             [
                 "steps.3.uses.2: operator 'next': the use of 'c' has no bytes; leave it out",
                 "steps.4.uses.1: operator 'add': the use of 'c' has no bytes; leave it out",
-                "buffers.3.outputs: output 'c': no step writes bytes [512, 1024); list the operator",
+                "buffers.3.outputs: output 'c': no step writes bytes [512, 1024); list the operat",
+            ],
+        ),
+        (  # nor an empty output what is none
+            {(*BUFFERS, 2, "kind"): "state", (*BUFFERS, 2, "outputs"): [[0, 512], [600, 600]]},
+            [
+                "buffers.2.outputs: output [600, 600) of 'a' has no bytes; leave it out",
+                "buffers.2.outputs: state 'a': bytes [512, 1024) are written and are no output",
             ],
         ),
         (
