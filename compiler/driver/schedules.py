@@ -103,7 +103,7 @@ def check_searchable(options: CompileOptions, target: Target) -> None:
         from ullage.rl_agent.schedule.agent import check_playable
         from ullage.rl_agent.schedule.network import network_in
 
-        check_playable(options.minimised, target)
+        check_playable(options.minimised)
         network_in(options.schedule_agent)  # now, not behind the plan of whole operators
     if not target.tile_axes:
         raise UsageError(

@@ -8,6 +8,7 @@ program that `--schedule cascade` begins with (`solvers.scheduling.cascade.chain
     row        0      1          2     3 4   5 6 7
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -171,10 +172,13 @@ def instance_from(task: SchedulingTask, facts: OrderFacts, chain: Chain) -> Sche
 
 
 def _action_of(facts: OrderFacts, cascade: Cascade) -> int:
-    """The action that closes a group so."""
+    """The action that closes a group so, or in the nearest number of stripes that actions name.
+
+    Where operands must fit, groups have as many stripes as it takes.
+    """
     if not cascade.is_cut:
         return WHOLE
-    rung = STRIPES.index(cascade.stripes)
+    rung = min(range(len(STRIPES)), key=lambda i: abs(math.log(STRIPES[i] / cascade.stripes)))
     slot = AXES
     if cascade.axis != REDUCTION:
         operator = facts.operator(cascade.last - 1)

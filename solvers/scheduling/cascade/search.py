@@ -152,8 +152,8 @@ def cascade_schedule(
     Args:
         task: the graph in its order, the target and the objective.
         tries: moves to try at most.
-        correct: corrects the costs of the groups, where operands may lie in any memory: the search
-            begins with what they say is best, and proposes groups by them.
+        correct: corrects the costs of the groups: the search begins with what they say is best, and
+            proposes groups by them.
 
     Raises:
         InfeasibleError: an operator has no part that fits where all of its operands must.
@@ -179,12 +179,11 @@ def cascade_schedule(
     judge.task = task if fitted is None else replace(task, most_parts=None)
     seen: set[tuple[Cascade, ...]] = set() if must_cut else {tuple(singles)}
     latest: list[Cascade] = []
-    corrected = None if fitted or correct is None else partial(correct, task, facts)
+    corrected = None if correct is None else partial(correct, task, facts)
     chains = _Chains(facts, estimates or [], task.target, corrected)
-    programs = FITTED_PROGRAMS if fitted else chains.programs
     candidates: list[ValuedGroups] = []
     untold: list[Sequence[Cascade]] = []  # groups that time left without a value
-    for weight, price in programs if estimates is not None else ():
+    for weight, price in chains.programs if estimates is not None else ():
         if judge.is_over() or (candidates and programs_budget.is_over()):
             break
         if fitted is None:
@@ -316,7 +315,9 @@ class _Chains:
     @property
     def programs(self) -> Sequence[tuple[Weight, float]]:
         """Weight of compute time and price of a part of each program that is tried."""
-        return PROGRAMS if self._correct is None else POLICY_PROGRAMS
+        if self._correct is not None:
+            return POLICY_PROGRAMS
+        return PROGRAMS if self.facts.fitting_bytes is None else FITTED_PROGRAMS
 
     @property
     def has_policy(self) -> bool:
@@ -432,7 +433,7 @@ class _LocalSearch:
         self._stretches: dict[tuple[tuple[Cascade, ...], bool], ValuedGroups | None] = {}
         self._rng = np.random.default_rng(judge.task.seed)
         self._chains: list[Chain] = []
-        if fitted is None and len(chains.estimates) == len(self.facts.order):
+        if len(chains.estimates) == len(self.facts.order):
             self._chains = [chains.of(weight, price) for weight, price in chains.programs]
         self._regrouped_chance = POLICY_REGROUPED_CHANCE if chains.has_policy else REGROUPED_CHANCE
 
@@ -548,9 +549,10 @@ class _LocalSearch:
         What then does not fit is cut.
         """
         at = self._waiting_group(valued)
+        if self._chains and self._rng.random() < self._regrouped_chance:
+            made = self._regrouped(groups, at)
+            return made if self._fitted is None else self._fitted.cut(made)
         if self._fitted is None:
-            if self._chains and self._rng.random() < self._regrouped_chance:
-                return self._regrouped(groups, at)
             return random_move(self.facts, groups, at, self._rng)
         if self._rng.random() < ESTIMATED_CHANCE:
             return self._fitted.moved(groups, at, self._estimates, self._rng)

@@ -72,11 +72,17 @@ def test_the_agent_is_never_worse_than_whole_operators(path: Path) -> None:
     assert dict(summary_rows(chosen, summary))["schedule"].startswith("agent: ")
 
 
+def test_the_agent_cuts_what_must_fit_in_the_scratchpad(path: Path) -> None:
+    asked = replace(SMALL, schedule="agent", target="edge-npu-spm", time_limit_s=5)
+    chosen = compile_model(path, asked)
+    assert summarise(chosen)["schedule"] == "agent"
+    with pytest.raises(InfeasibleError):
+        compile_model(path, replace(asked, schedule="whole"))
+
+
 def test_the_agent_is_refused_where_it_does_not_play(path: Path) -> None:
     with pytest.raises(UsageError, match="minimises latency, not traffic"):
         compile_model(path, replace(SMALL, schedule="agent", objective="traffic"))
-    with pytest.raises(UsageError, match="use --schedule cascade"):
-        compile_model(path, replace(SMALL, schedule="agent", target="edge-npu-spm"))
 
 
 def test_the_plan_of_whole_operators_comes_first(cascade: Compiled) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from tests.support.schedule_games import random_task
 from ullage.compiler.common.errors import UsageError
-from ullage.hwmodels.catalog.registry import load_target
 from ullage.rl_agent.schedule.agent import AGENT, agent_schedule, check_playable, decoded
 from ullage.rl_agent.schedule.network import random_network, zero_network
 from ullage.rl_agent.schedule.tables import instance_of
@@ -67,6 +66,5 @@ def test_equal_seeds_give_equal_schedules() -> None:
 
 def test_what_the_agent_does_not_play_is_refused() -> None:
     with pytest.raises(UsageError, match="minimises latency, not energy"):
-        check_playable("energy", load_target("edge-npu"))
-    with pytest.raises(UsageError, match="use --schedule cascade"):
-        check_playable("latency", load_target("edge-npu-spm"))
+        check_playable("energy")
+    check_playable("latency")
