@@ -1,17 +1,31 @@
 """Rules that a problem breaks by itself: which field is named, and how many faults there are."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.problem_mutants import small_problem
 from ullage.compiler.common.errors import UsageError
-from ullage.compiler.exchange.problem_file import dump_problem, load_problem
+from ullage.compiler.exchange.problem_file import dump_problem, load_problem, read_problem
+from ullage.compiler.ir.reach import REDUCTION
 
 Place = tuple[str | int, ...]
 STEPS, BUFFERS = ("program", "steps"), ("program", "buffers")
 OUTPUTS = (*BUFFERS, 3, "outputs")
+ROWS = [{"axis": 0, "start": 0, "end": 1}]
+TILED = Path(__file__).parents[3] / "problems" / "tiled" / "network-2-50.json"
+
+
+def using(step: int, use: int, start_byte: int, end_byte: int) -> dict[Place, object]:
+    """The changes by which a use is of these bytes."""
+    place = (*STEPS, step, "uses", use)
+    return {
+        (*place, "start_byte"): start_byte,
+        (*place, "end_byte"): end_byte,
+        (*place, "accessed_bytes"): end_byte - start_byte,
+    }
 
 
 def changed(changes: dict[Place, object]) -> bytes:
@@ -77,14 +91,7 @@ def changed(changes: dict[Place, object]) -> bytes:
             ],
         ),
         (
-            {
-                (*STEPS, 2, "uses", 0, "end_byte"): 0,
-                (*STEPS, 2, "uses", 0, "accessed_bytes"): 0,
-                (*STEPS, 1, "uses", 2, "end_byte"): 512,
-                (*STEPS, 1, "uses", 2, "accessed_bytes"): 512,
-                (*STEPS, 2, "uses", 1, "end_byte"): 512,
-                (*STEPS, 2, "uses", 1, "accessed_bytes"): 512,
-            },
+            using(2, 0, 0, 0) | using(1, 2, 0, 512) | using(2, 1, 0, 512),
             [
                 "steps.3: step 3 (next) reads b in a: bytes [512, 1024) have not been written",
                 "steps.4: step 4 (add) reads b in a: bytes [512, 1024) have not been written",
@@ -92,15 +99,7 @@ def changed(changes: dict[Place, object]) -> bytes:
             ],
         ),
         (  # an empty write does not cut what nothing writes
-            {
-                (*STEPS, step, "uses", use, name): value
-                for step, use, start, end in ((3, 2, 700, 700), (4, 1, 0, 0), (4, 2, 0, 512))
-                for name, value in (
-                    ("start_byte", start),
-                    ("end_byte", end),
-                    ("accessed_bytes", end - start),
-                )
-            },
+            using(3, 2, 700, 700) | using(4, 1, 0, 0) | using(4, 2, 0, 512),
             [
                 "steps.3.uses.2: operator 'next': the use of 'c' has no bytes; leave it out",
                 "steps.4.uses.1: operator 'add': the use of 'c' has no bytes; leave it out",
@@ -115,6 +114,45 @@ def changed(changes: dict[Place, object]) -> bytes:
             ],
         ),
         (
+            using(3, 2, 0, 512) | using(4, 2, 0, 512),  # what is read is not made by that
+            [
+                "steps.4: step 4 (add) reads c in c: bytes [512, 1024) have not been written",
+                "buffers.3.outputs: output 'c': no step writes bytes [512, 1024); list the",
+            ],
+        ),
+        (
+            {(*STEPS, 0, "gemms"): [{"m": 1, "k": 1, "n": 1, "count": 1}]},
+            ["steps.0: step 0 is DMA-only but has work of its own"],
+        ),
+        (
+            using(1, 0, 0, 900) | {(*BUFFERS, 0, "values", 0, "start_byte"): 1000},
+            ["steps.1.uses.0: operator 'conv': bytes [0, 900) of 'x' are used as 'x', which lies"],
+        ),
+        (  # parts that are no parts of a reduction have no partial sums
+            {(*STEPS, 1, "ranges"): ROWS, (*STEPS, 1, "uses", 0, "value"): "ghost"},
+            ["steps.1.uses.0: operator 'conv': buffer 'x' has no value 'ghost' (its values: 'x')"],
+        ),
+        (
+            {(*STEPS, t, "ranges"): ROWS for t in (3, 4)} | {(*BUFFERS, 3, "values"): []},
+            [
+                "steps.3.uses.2: operator 'next': buffer 'c' has no value 'c' (its values: none)",
+                "steps.4.uses.1: operator 'add': buffer 'c' has no value 'c' (its values: none)",
+                "steps.4.uses.2: operator 'add': buffer 'c' has no value 'y' (its values: none)",
+                "buffers.3.values: buffer 'c' holds no value; name what lies there",
+            ],
+        ),
+        (  # a buffer without bytes does not end the search
+            {(*BUFFERS, 1, "size_bytes"): 0, (*BUFFERS, 1, "values"): []}
+            | using(1, 1, 0, 0)
+            | using(3, 0, 0, 0)
+            | using(1, 2, 0, 512),
+            [
+                "steps.2: step 2 (relu) reads a in a: bytes [512, 1024) have not been written",
+                "steps.1.uses.1: operator 'conv': the use of 'w' has no bytes; leave it out",
+                "steps.3.uses.0: operator 'next': the use of 'w' has no bytes; leave it out",
+            ],
+        ),
+        (
             {(*BUFFERS, 3, "values"): []},
             [
                 "steps.3.uses.2: operator 'next': buffer 'c' has no value 'c' (its values: none)",
@@ -124,34 +162,19 @@ def changed(changes: dict[Place, object]) -> bytes:
             ],
         ),
         (
-            {(*STEPS, 1, "uses", 0, "end_byte"): 0, (*STEPS, 1, "uses", 0, "accessed_bytes"): 0},
+            using(1, 0, 0, 0),
             ["steps.1.uses.0: operator 'conv': the use of 'x' has no bytes; leave it out"],
         ),
         (
-            {
-                (*BUFFERS, 0, "values", 0, "start_byte"): 1000,
-                (*STEPS, 1, "uses", 0, "end_byte"): 1000,
-                (*STEPS, 1, "uses", 0, "accessed_bytes"): 1000,
-            },
+            using(1, 0, 0, 1000) | {(*BUFFERS, 0, "values", 0, "start_byte"): 1000},
             ["steps.1.uses.0: operator 'conv': bytes [0, 1000) of 'x' are used as 'x', which lies"],
         ),
         (
-            {
-                (*BUFFERS, 0, "values", 0, "end_byte"): 24,
-                (*STEPS, 1, "uses", 0, "start_byte"): 24,
-                (*STEPS, 1, "uses", 0, "accessed_bytes"): 1000,
-            },
+            using(1, 0, 24, 1024) | {(*BUFFERS, 0, "values", 0, "end_byte"): 24},
             ["steps.1.uses.0: operator 'conv': bytes [24, 1024) of 'x' are used as 'x', which l"],
         ),
         (
-            {
-                (*STEPS, 3, "uses", 2, "end_byte"): 512,
-                (*STEPS, 3, "uses", 2, "accessed_bytes"): 512,
-                (*STEPS, 4, "uses", 1, "end_byte"): 512,
-                (*STEPS, 4, "uses", 1, "accessed_bytes"): 512,
-                (*STEPS, 4, "uses", 2, "end_byte"): 512,
-                (*STEPS, 4, "uses", 2, "accessed_bytes"): 512,
-            },
+            using(3, 2, 0, 512) | using(4, 1, 0, 512) | using(4, 2, 0, 512),
             ["buffers.3.outputs: output 'c': no step writes bytes [512, 1024); list the operator"],
         ),
     ],
@@ -174,13 +197,22 @@ def test_each_fault_is_named_once(changes: dict[Place, object], faults: list[str
     [
         {OUTPUTS: [[0, 512], [512, 1024]]},
         {OUTPUTS: [[256, 1024]]},
+        {OUTPUTS: [[0, 256], [512, 1024]]},
+        {(*BUFFERS, 2, "kind"): "state", (*BUFFERS, 2, "outputs"): [[0, 512]]}
+        | using(1, 2, 0, 512)
+        | using(2, 0, 0, 512)
+        | using(2, 1, 0, 512)
+        | using(3, 1, 0, 512)
+        | using(4, 0, 0, 512),
         {(*BUFFERS, 2, "kind"): "state", (*BUFFERS, 2, "outputs"): [[0, 512], [512, 1024]]},
-        {
-            (*BUFFERS, 0, "values", 0, "start_byte"): 1000,
-            (*STEPS, 1, "uses", 0, "end_byte"): 1001,
-            (*STEPS, 1, "uses", 0, "accessed_bytes"): 1001,
-        },
+        using(1, 0, 0, 1001) | {(*BUFFERS, 0, "values", 0, "start_byte"): 1000},
     ],
 )
 def test_what_touches_its_neighbour_or_its_value_is_no_fault(changes: dict[Place, object]) -> None:
     assert load_problem(changed(changes)).problem.buffers
+
+
+def test_partial_sums_lie_in_buffers_without_values() -> None:
+    program = read_problem(TILED).problem.program
+    assert any(r.axis == REDUCTION for step in program.steps for r in step.ranges)
+    assert any(not buffer.values and buffer.size_bytes for buffer in program.buffers)
