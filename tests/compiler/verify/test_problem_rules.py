@@ -80,6 +80,10 @@ def changed(changes: dict[Place, object]) -> bytes:
             ["buffers.3.outputs: output [0, 100) of 'c': byte 100 is no multiple of 256 and no"],
         ),
         (
+            {OUTPUTS: [[100, 300]]},
+            ["buffers.3.outputs: output [100, 300) of 'c': byte 100 is no multiple of 256 and no"],
+        ),
+        (
             {OUTPUTS: [[0, 512], [256, 1024]]},
             ["buffers.3.outputs: outputs [0, 512) and [256, 1024) overlap; say each byte once"],
         ),
