@@ -5,8 +5,8 @@
    relaxation repeats (`bound`). A surrogate (`surrogate`) values each in a fraction of a
    millisecond. The temperature falls with the number of moves, not with time, so that the same
    seed finds the same; each of a few chains begins with the best of those before.
-2. The best of each chain, and of each family that others would choose, are ranked by the fluid LPs
-   of their schedules, which know when data moves: as many as there is time for.
+2. The best on the way, and of each family that others would choose, are ranked by the fluid LPs of
+   their schedules, which know when data moves: as many as there is time for.
 
 Decisions are per tensor and gap, never per operator and step: what a step needs follows from them.
 Whether the plan is better than the one without recomputation, the caller checks by planning both.
@@ -58,11 +58,13 @@ from ullage.solvers.state.segments import segments_of
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 # Moves at most, and operators in the orders of all of them: one to four seconds.
-MOST_MOVES, MOST_OPERATORS = 120_000, 16_000_000
+MOST_MOVES, MOST_OPERATORS = 200_000, 16_000_000
 # Chains one after the other, each of at least so many moves: one of twice as many is worth more.
 CHAIN_MOVES = 25_000
 # Temperatures at the beginning of each chain, and at the end of any, as shares of the value.
 HOT, COLD = (0.01, 0.03, 0.01, 0.003), 2e-4
+# How many of the best on the way are ranked.
+CANDIDATES = 12
 # Moves between two looks at the clock.
 CLOCK_EVERY = 500
 # Share of the time left for the surrogate; the rest is for the LPs.
@@ -79,7 +81,7 @@ GAIN = 1e-7
 LEAST_GAIN = 1e-3
 # Seconds of work for the LPs that rank schedules, and steps of the longest schedule that is ranked:
 # what is longer takes seconds.
-RANKED_S, RANKED_STEPS = 1.5, 300
+RANKED_S, RANKED_STEPS = 2.0, 300
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     bound = bound_of(solved)
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
-    choices = [*search.run(relaxed), *search.rivals]
+    choices = search.run(relaxed)
+    choices = [*choices[:1], *search.rivals, *choices[1:]]
     others = {one.schedule.parts: one for one in choices if one.schedule.parts != whole.parts}
     best = _ranked(task, list(others.values()), budget) if others else None
     # Of what others would choose the surrogate may see no gain where the linear programs do.
@@ -225,7 +228,7 @@ class _GapSearch:
         self._moves = min(MOST_MOVES, MOST_OPERATORS // max(1, len(self._surrogate.running)))
 
     def run(self, relaxed: Collection[frozenset[GapOf]] = ()) -> list[Choice]:
-        """The best of each chain, the best one first; none where time is over.
+        """The best on the way, the best one first; the beginning where time is over.
 
         The search begins with the best of the sets that drop nothing, or what others would drop.
 
@@ -252,7 +255,7 @@ class _GapSearch:
         return [self._choice(running, flags) for _, running, flags in found]
 
     def _chains(self, running: Ints, gone: Flags, value: float) -> list[tuple[float, Ints, Flags]]:
-        """(value, operators as they run once, flags) of the best of each chain, the best first."""
+        """(value, operators as they run once, flags), ever better on the way; the best first."""
         from ullage.solvers.scheduling.recompute.annealing import DRAWS, anneal
 
         surrogate = self._surrogate
@@ -273,9 +276,11 @@ class _GapSearch:
                 draws = self._rng.random((len(temperatures), DRAWS))
                 anneal(state, flags, surrogate.arguments, MOST_TIMES, draws, temperatures)
                 self.valued += len(temperatures)
-            found.append((float(values[1]), *best))
+                if values[1] < value * (1 - GAIN):
+                    value = float(values[1])
+                    found.append((value, best[0].copy(), best[1].copy()))
             value, running, gone = min(found, key=lambda one: one[0])
-        return sorted(found, key=lambda one: one[0])
+        return sorted(found, key=lambda one: one[0])[:CANDIDATES]
 
     def _choice(self, running: Ints, gone: Flags) -> Choice:
         facts = in_order(self.facts, running.tolist())
