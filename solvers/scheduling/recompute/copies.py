@@ -22,16 +22,17 @@ order is run again just once. Plans decide for themselves
 whether it stays in fast memory until then.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 
 from ullage.compiler.importer.joint.aten import RANDOM
 from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.reach import whole_box
 from ullage.compiler.ir.schedule import Part, Schedule
 from ullage.compiler.lowering.aliases import AliasOptions
-from ullage.compiler.lowering.parts import resolve
+from ullage.compiler.lowering.parts import Lowered, resolve
 
 # Kind of operators whose second execution may not give what the first one gave, or about which
 # nothing is known.
@@ -116,7 +117,7 @@ class RecomputeFacts:
         return tuple(
             GapOf(index, number)
             for index, result in enumerate(self.results)
-            if self.again[result.producer] and not result.is_output
+            if self.again[result.producer] and not result.is_output and result.size_bytes
             for number in range(len(result.places))
             if len(result.places) > 1
         )
@@ -145,15 +146,22 @@ def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -
     for place, (index, accesses) in enumerate(zip(order, lowered.accesses, strict=True)):
         if accesses is None:
             continue
-        read = {number[a.leaf]: None for a in accesses.reads if a.leaf in number}
+        operator = graph.operators[index]
+        # What has no bytes is not accessed, but its readers wait for it all the same.
+        empty = [
+            _empty_leaves(lowered, graph, names) for names in (operator.inputs, operator.outputs)
+        ]
+        leaves = [*(a.leaf for a in accesses.reads), *empty[0]]
+        read = {number[leaf]: None for leaf in leaves if leaf in number}
         for result in read:
             made[result][2].append(place)
-        for access in accesses.writes:
-            if access.leaf not in number:
-                number[access.leaf] = len(made)
-                made.append((access.leaf, index, [place]))
+        written = dict.fromkeys([*(a.leaf for a in accesses.writes), *empty[1]])
+        for leaf in written:
+            if leaf not in number:
+                number[leaf] = len(made)
+                made.append((leaf, index, [place]))
         reads[index] = tuple(read)
-        writes[index] = tuple(dict.fromkeys(number[a.leaf] for a in accesses.writes))
+        writes[index] = tuple(number[leaf] for leaf in written)
     kept = {
         leaf
         for name in graph.outputs
@@ -175,6 +183,16 @@ def recompute_facts(graph: Graph, order: Sequence[int], aliases: AliasOptions) -
     return RecomputeFacts(
         graph, tuple(order), results, tuple(reads), tuple(writes), tuple(overwritten)
     )
+
+
+def _empty_leaves(lowered: Lowered, graph: Graph, names: Iterable[str]) -> list[str]:
+    """The values without bytes that some names stand for."""
+    return [
+        leaf
+        for name in names
+        if not graph.values[name].size_bytes
+        for leaf, _ in lowered.leaves.of(name, whole_box(graph.values[name].shape))
+    ]
 
 
 def in_order(facts: RecomputeFacts, running: Sequence[int]) -> RecomputeFacts:

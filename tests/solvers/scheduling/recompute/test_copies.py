@@ -12,12 +12,12 @@ from tests.support.onnx_models import imported
 from tests.support.solving import solve_with
 from tests.support.training import slow_chip, training_step
 from ullage.compiler.ir.dag import is_order, operator_dag
-from ullage.compiler.ir.graph import Graph
+from ullage.compiler.ir.graph import Graph, Sharing
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule
 from ullage.compiler.lowering.aliases import AliasOptions
 from ullage.compiler.lowering.orders import model_order
-from ullage.compiler.lowering.parts import lower_schedule
+from ullage.compiler.lowering.parts import lower_schedule, resolve
 from ullage.solvers.scheduling.recompute.copies import (
     GapOf,
     RecomputeFacts,
@@ -114,6 +114,34 @@ def test_random_results_are_made_once() -> None:
     graph = build.graph(["c"])
     assert [may_run_again(graph, i) for i in range(3)] == [False, True, True]
     assert {facts_of(graph).results[g.result].name for g in facts_of(graph).gaps} == {"b"}
+
+
+def test_a_copy_does_not_overwrite_what_shares_the_bytes_of_its_first_results() -> None:
+    """The split runs again for b, and a's bytes hold c, which is still read."""
+    build = Builder()
+    build.value("x", 64, "input")
+    build.op(["x"], [("a", 32), ("b", 32)])
+    build.op(["a"], [("c", 32)], sharings=(Sharing("in_place", "c", "a"),))
+    build.op(["c", "x"], [("d", 64)])
+    build.op(["b", "c"], [("e", 64)])
+    graph = build.graph(["d", "e"])
+    schedule = Schedule("recompute", (*(Part(i) for i in range(3)), Part(0, (), 1), Part(3)))
+    shared = resolve(graph, Schedule.whole(model_order(graph)), AliasOptions()).aliases.buffer_of
+    assert shared["c"] == shared["a"]
+    apart = resolve(graph, schedule, AliasOptions()).aliases.buffer_of  # proven to be right
+    assert apart["c"] != apart["a"]
+
+
+def test_an_operator_is_not_delayed_past_readers_of_its_results_without_bytes() -> None:
+    build = Builder()
+    build.value("x", 64, "input")
+    build.op(["x"], [("empty", 0), ("a", 64)])
+    build.op(["empty", "x"], [("b", 64)])
+    build.op(["a"], [("c", 64)])
+    facts = facts_of(build.graph(["b", "c"]))
+    assert {facts.results[g.result].name for g in facts.gaps} == {"a"}
+    schedule = schedule_of(facts, [gap(facts, "a", 0)])
+    assert [part.operator for part in schedule.parts] == [0, 1, 0, 2]
 
 
 @settings(deadline=None)
