@@ -44,7 +44,7 @@ def solve(problem: Problem, options: GreedyOptions, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     return solution_of_pieces(
-        problem, by_first_use, budget, lambda: _whole_plan(problem, options, budget)
+        problem, (by_first_use,), budget, lambda: _whole_plan(problem, options, budget)
     )
 
 

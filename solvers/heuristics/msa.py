@@ -71,7 +71,7 @@ from ullage.solvers.heuristics.msa_search import (
 )
 from ullage.solvers.interface import Solution, Solver
 from ullage.solvers.parameters import parameter
-from ullage.solvers.paths.greedy import by_bytes_per_use, solution_of_pieces
+from ullage.solvers.paths.greedy import by_bytes_per_use, by_first_use, solution_of_pieces
 from ullage.solvers.state.build_plan import assemble
 from ullage.solvers.state.decisions import decisions_of, read_decisions, read_resident_addresses
 from ullage.solvers.state.engine_tables import Needs
@@ -122,7 +122,10 @@ def solve(problem: Problem, options: MsaOptions, budget: Budget) -> Solution:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     return solution_of_pieces(
-        problem, by_bytes_per_use, budget, lambda: whole_plan(problem, options, budget)
+        problem,
+        (by_bytes_per_use, by_first_use),
+        budget,
+        lambda: whole_plan(problem, options, budget),
     )
 
 

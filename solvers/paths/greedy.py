@@ -92,7 +92,7 @@ def by_bytes_per_use(tiered: TieredProblem, index: int) -> tuple[float, ...]:
 
 
 def solution_of_pieces(
-    problem: Problem, rank: Rank, budget: Budget, whole: Callable[[], Solution]
+    problem: Problem, ranks: Sequence[Rank], budget: Budget, whole: Callable[[], Solution]
 ) -> Solution:
     """`plan_of_pieces` where that is the way, else the solution whose segments stay whole.
 
@@ -103,7 +103,7 @@ def solution_of_pieces(
 
     Args:
         problem: the problem.
-        rank: order in which segments are tried.
+        ranks: orders in which segments are tried; see `plan_of_pieces`.
         budget: the time.
         whole: makes the solution whose segments stay whole.
 
@@ -112,7 +112,7 @@ def solution_of_pieces(
     """
     if brings_operands(problem):
         try:
-            found = plan_of_pieces(problem, rank, budget)
+            found = plan_of_pieces(problem, ranks, budget)
         except InfeasibleError as error:
             if error.details.get("proven", True) or needs_detour(problem.target):
                 raise
@@ -125,7 +125,7 @@ def solution_of_pieces(
     if budget.is_over():
         return replace(solution, stop_reason="time limit")
     try:
-        kept = plan_of_pieces(problem, rank, budget)
+        kept = plan_of_pieces(problem, ranks, budget)
     except InfeasibleError:  # the streaming plan it begins with has no room for whole operands
         return solution
     if value_of(kept) >= value_of(solution.assignment):
@@ -133,12 +133,14 @@ def solution_of_pieces(
     return Solution(kept, stop_reason="time limit" if budget.is_over() else "finished")
 
 
-def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
+def plan_of_pieces(problem: Problem, ranks: Sequence[Rank], budget: Budget) -> Assignment:
     """A plan by coordinate descent over pieces; see the module's description.
 
     Args:
         problem: the problem.
-        rank: order in which segments are tried.
+        ranks: orders in which segments are tried: the first; where its plan is not near enough to a
+            simple bound, another descent from the streaming plan in the second, and so on. Steady
+            state, which takes several descents in any order, has the first only.
         budget: the time; when it is over, what is decided is legal.
 
     Raises:
@@ -151,7 +153,13 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
     reference = stays_where_there_is_room(tiered, slicer, reference, budget.is_over)
     streamed = {index: list(items) for index, items in slicer.items.items()}
     pieces = _pieces(tiered, slicer)
-    found = _descent(tiered, slicer, pieces, reference, rank, budget)
+    found = _descent(tiered, slicer, pieces, reference, ranks[0], budget)
+    for other_rank in ranks[1:]:
+        if problem.steady_state or budget.is_over() or is_enough(problem, found):
+            break
+        slicer.ledger.reset_room()
+        other = _descent(tiered, slicer, pieces, reference, other_rank, budget)
+        found = min(found, other, key=value_of)
     are_cut = any(len(pieces[index]) > len(items) for index, items in streamed.items())
     if (
         are_cut
@@ -159,7 +167,7 @@ def plan_of_pieces(problem: Problem, rank: Rank, budget: Budget) -> Assignment:
         and not (budget.is_over() or is_enough(problem, found))
     ):
         slicer.ledger.reset_room()
-        other = _descent(tiered, slicer, streamed, reference, rank, budget)
+        other = _descent(tiered, slicer, streamed, reference, ranks[0], budget)
         found = min(found, other, key=value_of)
     return found
 

@@ -133,7 +133,7 @@ def test_searches_over_chains_keep_weights_where_there_is_room() -> None:
         problem = problem.on(target)
         assert reduce(problem) is problem
         try:
-            found = plan_of_pieces(problem, by_first_use, Budget())
+            found = plan_of_pieces(problem, (by_first_use,), Budget())
             fluid = solve_tiers(problem, FluidOptions(), Budget()).assignment
         except InfeasibleError:
             continue

@@ -114,12 +114,12 @@ def test_greedy_plans_over_two_links_use_them_while_they_compute(
         target = scratchpad_target(rng, 2, room=4096)
         target = replace(target, links=tuple(replace(x, setup_s=2e-8) for x in target.links))
         problem = scratchpad_problem(rng, target, 8)
-        after = value_of(plan_of_pieces(problem, by_first_use, Budget()))
+        after = value_of(plan_of_pieces(problem, (by_first_use,), Budget()))
         with monkeypatch.context() as without:
             name = "ullage.solvers.paths.improve."
             without.setattr(name + "move_in_idle_time", lambda *_: False)
             without.setattr(name + "move_in_order_of_need", lambda *_: False)
-            before = value_of(plan_of_pieces(problem, by_first_use, Budget()))
+            before = value_of(plan_of_pieces(problem, (by_first_use,), Budget()))
         assert after <= before * (1 + 1e-12)
         shorter += after < before * (1 - 1e-6)
     assert shorter

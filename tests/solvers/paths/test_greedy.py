@@ -22,6 +22,7 @@ from ullage.hwmodels.cost import value_of
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
+from ullage.solvers.paths import greedy
 from ullage.solvers.paths.greedy import by_bytes_per_use, by_first_use, plan_of_pieces
 from ullage.solvers.paths.streaming import streaming_assignment
 
@@ -54,7 +55,7 @@ def test_plans_are_legal_and_between_the_bound_and_streaming(hops: int, rank: st
             streamed = streaming_assignment(problem)
         except InfeasibleError:
             continue
-        found = plan_of_pieces(problem, RANKS[rank], Budget())
+        found = plan_of_pieces(problem, (RANKS[rank],), Budget())
         plan = plan_of("greedy", Solution(found))
         assert not find_violations(plan)
         assert simulate(plan).latency_s >= 0
@@ -67,6 +68,24 @@ def test_plans_are_legal_and_between_the_bound_and_streaming(hops: int, rank: st
     assert gained > share(5, 1)
 
 
+@pytest.mark.parametrize("steady", [False, True])
+def test_a_second_order_is_tried_where_the_first_leaves_much_to_wait_for(
+    steady: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The better plan stays; in steady state the first order's."""
+    rng = Random(12)
+    target = scratchpad_target(rng, 1, room=256)
+    problem = scratchpad_problem(rng, target, 8, steady_state=steady)
+    orders = (by_first_use, by_bytes_per_use)
+    one, two = (value_of(plan_of_pieces(problem, (rank,), Budget())) for rank in orders)
+    both = value_of(plan_of_pieces(problem, orders, Budget()))
+    assert both == pytest.approx(one if steady else min(one, two), rel=1e-9)
+    if not steady:
+        assert two < 0.9 * one
+        monkeypatch.setattr(greedy, "is_enough", lambda *_: True)
+        assert value_of(plan_of_pieces(problem, orders, Budget())) == one
+
+
 @pytest.mark.parametrize("objective", ["traffic", "energy"])
 def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
     gained = 0
@@ -75,7 +94,7 @@ def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
         target = scratchpad_target(rng, rng.choice((1, 2)), room=2048)
         problem = scratchpad_problem(rng, target, 6).minimising(objective)
         streamed = streaming_assignment(problem)
-        found = plan_of_pieces(problem, by_first_use, Budget())
+        found = plan_of_pieces(problem, (by_first_use,), Budget())
         assert not find_violations(plan_of("greedy", Solution(found)))
         assert value_of(found) <= value_of(streamed) * (1 + 1e-9)
         gained += value_of(found) < value_of(streamed)
@@ -83,13 +102,13 @@ def test_other_objectives_get_no_worse_than_streaming(objective: str) -> None:
 
 
 def test_weights_are_fetched_while_something_is_computed() -> None:
-    found = plan_of_pieces(four_operators(), by_first_use, Budget())
+    found = plan_of_pieces(four_operators(), (by_first_use,), Budget())
     assert value_of(found) == pytest.approx(BEST_OF_FOUR_S, rel=1e-6)
 
 
 def test_when_the_time_is_over_operators_are_streamed() -> None:
     problem = four_operators()
-    found = plan_of_pieces(problem, by_first_use, Budget(0.0))
+    found = plan_of_pieces(problem, (by_first_use,), Budget(0.0))
     assert value_of(found) == value_of(streaming_assignment(problem))
 
 
@@ -106,7 +125,7 @@ def test_weights_are_kept_where_their_own_operator_needs_the_room_anyway() -> No
     problem = Problem(replace(once.program, steady_state=True), target, "latency")
     bound = solve_with("fluid", problem).lower_bound
     assert bound is not None
-    assert value_of(plan_of_pieces(problem, by_first_use, Budget())) < 1.03 * bound
+    assert value_of(plan_of_pieces(problem, (by_first_use,), Budget())) < 1.03 * bound
 
 
 @pytest.mark.parametrize("seed", [3, 5])
@@ -117,12 +136,12 @@ def test_a_plan_is_legal_whenever_the_time_ends(seed: int) -> None:
     problem = replace(once, program=replace(once.program, steady_state=True))
     streamed = value_of(streaming_assignment(problem))
     whole = CountedBudget(lasts=1 << 30)
-    plan_of_pieces(problem, by_first_use, whole)
+    plan_of_pieces(problem, (by_first_use,), whole)
     total = len(whole.asked)
     assert total > 50
     for lasts in range(0, total + 1, total // 30):
         budget = CountedBudget(lasts=lasts)
-        assignment = plan_of_pieces(problem, by_first_use, budget)
+        assignment = plan_of_pieces(problem, (by_first_use,), budget)
         assert find_violations(plan_of("greedy", Solution(assignment))) == []
         assert value_of(assignment) <= streamed * (1 + 1e-9)
         assert sum(budget.asked) < 20  # what is told that the time is over, ends
@@ -146,4 +165,4 @@ def test_what_can_come_in_time_is_not_kept(sram_bytes: int) -> None:
     problem = _five_of_a_kind(sram_bytes)
     bound = solve_with("fluid", problem).lower_bound
     assert bound is not None
-    assert value_of(plan_of_pieces(problem, by_first_use, Budget())) < 1.005 * bound
+    assert value_of(plan_of_pieces(problem, (by_first_use,), Budget())) < 1.005 * bound

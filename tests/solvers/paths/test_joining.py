@@ -87,7 +87,7 @@ def test_set_ups_make_transfers_fewer() -> None:
     rng = Random(3)
     free = scratchpad_target(rng, 2, room=4096)
     problem = scratchpad_problem(Random(4), free, 8)
-    plan = plan_of_pieces(problem, by_first_use, Budget())
+    plan = plan_of_pieces(problem, (by_first_use,), Budget())
     links = {(t.source, t.destination) for t in plan.transfers}
     assert {("t2", "t1"), ("t1", "t0")} <= links
 

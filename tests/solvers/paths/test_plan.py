@@ -78,7 +78,7 @@ def test_plans_whose_slices_lie_in_holes_are_legal(monkeypatch: pytest.MonkeyPat
         target = scratchpad_target(rng, rng.choice((1, 2)), room=rng.choice((192, 320, 480)))
         problem = scratchpad_problem(rng, target, 7, steady_state=rng.random() < 0.7)
         try:
-            found = plan_of_pieces(problem, by_first_use, Budget())
+            found = plan_of_pieces(problem, (by_first_use,), Budget())
         except InfeasibleError:
             continue
         planned += 1
