@@ -161,7 +161,7 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
     """The coarse program of groups that make up an order, or a stretch of it.
 
     What comes from before a stretch is at home when it begins, what is used behind it must be at
-    home when it ends, and what passes it takes room.
+    home when it ends, and what passes it takes room, where what must be there leaves some.
 
     Returns:
         None where a group cannot be cut so.
@@ -209,8 +209,10 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
             ends, begins = _ends_of(profiles, region, low, high), [starts[g] for g in groups]
             for piece in profiles.shared(region, tuple(cascades[g] for g in groups)):
                 _join(joined, ends, piece, begins)
-    passing = min(passing, MOST_PASSING * capacity)
-    needed = np.concatenate([*workspace, np.zeros(1)]) + passing
+    segments = tuple(_segment(profiles, key, size, names) for key, size in joined.items())
+    own = np.concatenate([*workspace, np.zeros(1)])
+    free = np.maximum(0.0, capacity - own - _mandatory_bytes(segments, len(own)))
+    needed = own + np.minimum(min(passing, MOST_PASSING * capacity), free)
     inner = _joined_inner(inners, may_be_home=not profiles.target.must_be_fastest("activation"))
     room = np.minimum(needed, capacity + inner.space_bytes)
     names.append(1)
@@ -219,12 +221,22 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
         room,
         inner,
         needed - room,
-        tuple(_segment(profiles, key, size, names) for key, size in joined.items()),
+        segments,
         overhead_s,
         np.concatenate([*group_of, np.array([-1])]),
         parts,
         tuple(names),
     )
+
+
+def _mandatory_bytes(segments: Sequence[CoarseSegment], blocks: int) -> Floats:
+    """(blocks,) bytes that must be in the fastest tier while a block runs."""
+    needed = np.zeros(blocks)
+    for segment in segments:
+        if segment.must_be_fastest:
+            for use in segment.uses:
+                needed[use.block] += segment.space_bytes * use.held_share
+    return needed
 
 
 def _joined_inner(groups: Sequence[InnerValues], *, may_be_home: bool) -> InnerValues:
@@ -655,7 +667,9 @@ class _CoarseLp:
         high = np.array(columns.row_high)
         rows = lp.add_rows(len(high), np.zeros(len(high)), high)
         lp.add_entries(
-            rows[np.array(columns.rows)], np.array(columns.columns), np.array(columns.values)
+            rows[np.array(columns.rows, dtype=np.int64)],
+            np.array(columns.columns, dtype=np.int64),
+            np.array(columns.values),
         )
         elapsed = load[:0]
         if self.is_timed:

@@ -366,6 +366,21 @@ def test_in_long_graphs_gains_of_stretches_add_up(monkeypatch: pytest.MonkeyPatc
     assert not crowded_operators(task.problem_of(found.schedule))
 
 
+@pytest.mark.parametrize("memory_bytes", [4096, 6144])
+def test_what_passes_a_stretch_leaves_room_for_what_must_be_there(memory_bytes: int) -> None:
+    """The skip connection is as large as the memory: a stretch below it costs less than all."""
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    fitting = fitted_groups(graph, memory_bytes)
+    groups = fitting.singles()
+    judge = Judge(fitting.task, fitting.facts)
+    everything = judge.value(groups)
+    assert everything is not None
+    for first in range(len(groups)):
+        stretch = judge.value(groups[first : first + 2])
+        assert stretch is not None
+        assert stretch.value < 1.5 * everything.value  # what crosses its ends moves as well
+
+
 @pytest.fixture
 def lowered(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The parts of each schedule that is lowered, on a clock that moves 1 s whenever one is."""
