@@ -18,6 +18,7 @@ from tests.support.extreme_targets import (
     extreme_target,
     extreme_target_file,
 )
+from tests.support.scratchpads import four_operators
 from tests.support.tiny import tiny_problem, tiny_target
 from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
@@ -33,10 +34,27 @@ from ullage.compiler.ir.target import (
 from ullage.compiler.verify.target_form import target_faults
 from ullage.hwmodels.catalog.checks import check_target
 from ullage.solvers.budget import Budget
+from ullage.solvers.paths.greedy import _pieces
+from ullage.solvers.paths.setting import tiered_problem
+from ullage.solvers.paths.streaming import streaming
 from ullage.solvers.run import run_solver
 
 SOLVERS = ("greedy", "all-slow", "msa", "fluid", "cpsat", "divide", "ilp", "no-spill", "auto")
 OTHERS = ("fluid", "msa", "cpsat", "divide")
+
+
+def test_memory_that_nothing_needs_makes_pages_and_pieces_no_larger() -> None:
+    problem = four_operators()
+    units, pieces = [], []
+    for size in (1 << 22, 1 << 40):
+        larger = replace(problem, target=problem.target.with_fast_memory(size))
+        tiered = tiered_problem(larger)
+        slicer, _ = streaming(tiered)
+        units.append(slicer.ledger.units)
+        pieces.append({index: len(items) for index, items in _pieces(tiered, slicer).items()})
+    assert units[0] == units[1]
+    assert pieces[0] == pieces[1]
+    assert max(pieces[0].values()) > 4
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -221,6 +221,11 @@ class Program:
         return f"<Program {self.name}, order {self.order}: {steps}, {buffers}>"
 
     @cached_property
+    def data_bytes(self) -> int:
+        """Bytes of all buffers."""
+        return sum(buffer.size_bytes for buffer in self.buffers)
+
+    @cached_property
     def operators(self) -> int:
         """Number of operators that run, each counted once."""
         return len({step.operator for step in self.steps if step.kind != DMA_STEP})

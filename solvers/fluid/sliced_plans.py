@@ -144,7 +144,9 @@ def _plan_in_parts(
     target = direct.problem.target
     grain, unit, page = target.slice_granularity_bytes, target.fastest.alignment_bytes, 0
     if grain > 0:
-        page = page_size(target.fastest.capacity_bytes, grain, unit)
+        page = page_size(
+            target.fastest.capacity_bytes, grain, unit, direct.problem.program.data_bytes
+        )
     place = partial(_placed_in_parts, direct, budget=budget, page_bytes=page, cut=cut)
     solution, lost_bytes = place(relaxation)
     value, bound = value_of(solution.assignment), relaxation.bound

@@ -203,7 +203,16 @@ class _Pool:
         return taken
 
 
-def page_size(capacity_bytes: int, quantum_bytes: int, alignment_bytes: int) -> int:
-    """Bytes of a page: a small share of the memory, a multiple of both units."""
+def page_size(
+    capacity_bytes: int, quantum_bytes: int, alignment_bytes: int, data_bytes: int
+) -> int:
+    """Bytes of a page, a multiple of both units: a small share of the memory that may be used.
+
+    Args:
+        capacity_bytes: of the memory.
+        quantum_bytes: of a slice.
+        alignment_bytes: of an address.
+        data_bytes: all that may ever be there: a larger memory has no larger pages.
+    """
     unit = int(np.lcm(quantum_bytes, alignment_bytes))
-    return unit * max(1, capacity_bytes // PAGES // unit)
+    return unit * max(1, min(capacity_bytes, data_bytes) // PAGES // unit)

@@ -33,7 +33,7 @@ from ullage.solvers.paths.streaming import (
 
 # Bytes of a piece, where memory is large ...
 PIECE_BYTES = 32 << 10
-# ... and its share of the fastest tier, where it is small.
+# ... and its share of the fastest tier, or of all data, where that is small.
 PIECE_SHARE = 1 / 48
 # Number of pieces, about, of a program with so many bytes that pieces must be larger.
 MOST_PIECES = 1500
@@ -348,7 +348,9 @@ def _pieces(tiered: TieredProblem, slicer: Slicer) -> dict[int, Sequence[Slice]]
     network = tiered.network
     setups = CHAIN_PIECE_SETUPS if needs_detour(network.target) else PIECE_SETUPS
     setup_bytes = network.setups_s * network.link_rates * setups
-    small = int(network.target.fastest.capacity_bytes * PIECE_SHARE)
+    program = network.problem.program
+    useful = min(network.target.fastest.capacity_bytes, program.data_bytes)
+    small = int(useful * PIECE_SHARE)
     total = sum(tiered.segments[index].size_bytes for index in slicer.items)
     wanted = max(
         min(PIECE_BYTES, small), int(setup_bytes.max(initial=0.0)), total // MOST_PIECES, 1

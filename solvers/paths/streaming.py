@@ -164,9 +164,10 @@ def _slicer(tiered: TieredProblem, fewest_pages: int, *, to_last_byte: bool) -> 
     paged: list[bool] = []
     for m, tier in enumerate(target.tiers):
         page = int(np.lcm(max(1, grain), tier.alignment_bytes))
+        useful_bytes = min(tier.capacity_bytes, network.problem.program.data_bytes)
         has_pages = target.split_operands and grain > 0 and not tiered.uncapacitated >> m & 1
         paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
-        page *= max(1, tier.capacity_bytes // PAGES // page)
+        page *= max(1, useful_bytes // PAGES // page)
         units.append(page if paged[m] else tier.alignment_bytes)
     ledger = Ledger(network, units, paged, to_last_byte=to_last_byte)
     grains = []

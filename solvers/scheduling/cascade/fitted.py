@@ -367,7 +367,7 @@ def crowded_operators(problem: Problem, *, in_pages: bool = False) -> dict[int, 
     unit = fastest.alignment_bytes
     is_paged = in_pages and grain > 0
     if is_paged:
-        unit = page_size(fastest.capacity_bytes, grain, unit)
+        unit = page_size(fastest.capacity_bytes, grain, unit, problem.program.data_bytes)
     for segment in segments_of(problem):
         if segment.must_be_fastest:
             for access in segment.accesses:
