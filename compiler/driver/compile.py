@@ -35,7 +35,7 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.problem_files import is_taken_as_problem, of_problem
+from ullage.compiler.driver.problem_files import is_taken_as_problem, of_problem, without_parts
 from ullage.compiler.driver.recomputation.prepare import recomputing
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.schedules import (
@@ -244,10 +244,13 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     chosen = replace(asked, objective=problem.objective)
     solver_of(chosen)
     prepared = _prepared_problem(problem, chosen).within(chosen.time_limit_s)
-    if chosen.slower_by is None:
-        return solve_prepared(prepared, chosen)
-    fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
-    return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
+    try:
+        if chosen.slower_by is None:
+            return solve_prepared(prepared, chosen)
+        fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
+        return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
+    except InfeasibleError as error:
+        raise without_parts(error) from None
 
 
 def _prepared_problem(problem: Problem, options: CompileOptions) -> Prepared:
