@@ -256,8 +256,11 @@ def test_limits_end_the_search_with_an_order_and_a_bound() -> None:
     assert found.limited
     assert not found.is_optimal
     assert found.lower_bound_bytes < found.peak_bytes
-    assert found.peak_bytes < order_peak_bytes(graph, model_order(graph))
+    given = order_peak_bytes(graph, model_order(graph))
+    assert found.peak_bytes <= given  # the file's order where a busy machine leaves no time
     few = smallest_peak(graph, limit_s=60, limit_moves=4000)
+    assert few.peak_bytes <= given
+    assert smallest_peak(graph, limit_s=60, limit_moves=60_000).peak_bytes < given
     assert few == smallest_peak(graph, limit_s=60, limit_moves=4000)
     none = smallest_peak(graph, deadline=time.monotonic() - 1)
     assert none.order == model_order(graph)
