@@ -75,8 +75,7 @@ WHY_ABOVE = (
     "16 B 1.011. Not known for randwire_cifar on edge-npu-spm. nasnetalarge in steady state at "
     "5296 KiB: addresses between rows are found after shortening much; the program with the room "
     "that this takes gives 1.0016 of the bound after 21 s, and the limit is 20 s. Rows of "
-    "ethos-u65-512 here, but for resnet50_b8, are of the version whose orders between rows are "
-    "compiled; those of edge-npu-spm and cosma are older"
+    "edge-npu-spm and cosma are older than those of ethos-u65-512"
 )
 KEY = ("model", "target", "kind", "KiB")  # what a row is about
 NOT_RUN, LATE = "not run", "late"
