@@ -244,13 +244,10 @@ def compile_problem(problem: Problem, options: CompileOptions | None = None) -> 
     chosen = replace(asked, objective=problem.objective)
     solver_of(chosen)
     prepared = _prepared_problem(problem, chosen).within(chosen.time_limit_s)
-    try:
-        if chosen.slower_by is None:
-            return solve_prepared(prepared, chosen)
-        fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
-        return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
-    except InfeasibleError as error:
-        raise without_parts(error) from None
+    if chosen.slower_by is None:
+        return solve_prepared(prepared, chosen)
+    fastest = replace(prepared, problem=prepared.problem.minimising("latency"))
+    return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
 
 
 def _prepared_problem(problem: Problem, options: CompileOptions) -> Prepared:
@@ -330,7 +327,12 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
             whole = _solve_prepared(prepared, whole_options, quick_bound=quick_bound)
             return replace(whole, whole_because=why_whole(options, prepared.target))
     if prepared.other is None:
-        return _solve_in_order(prepared, options, quick_bound=quick_bound)
+        try:
+            return _solve_in_order(prepared, options, quick_bound=quick_bound)
+        except InfeasibleError as error:
+            if prepared.graph.operators:
+                raise
+            raise without_parts(error) from None
     if "schedule" in prepared.model:
         return _solve_beside_whole(prepared, prepared.other, options, quick_bound=quick_bound)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)

@@ -87,13 +87,16 @@ def test_where_auto_has_no_plan_in_time_a_quick_heuristics_is_the_plan_or_the_re
         compile_model(find_model("squeezenet"), options)
 
 
-def test_a_problem_is_not_told_to_cut_its_operators() -> None:
+@pytest.mark.parametrize("whole_job", [True, False])  # compare and sweep solve what is prepared
+def test_a_problem_is_not_told_to_cut_its_operators(whole_job: bool) -> None:
     build = chain()
     build.op(["x", "a"], [("out", 32)])
     target = load_target("edge-npu-spm").with_fast_memory(64)
     problem = problem_for(build, ["out"], target)
+    options = CompileOptions(solver="greedy")
+    prepared = driver._prepared_problem(problem, options)
     with pytest.raises(InfeasibleError, match=r"To do: give it more \(--fast-memory") as raised:
-        compile_problem(problem)
+        compile_problem(problem) if whole_job else driver.solve_prepared(prepared, options)
     assert "--schedule" not in raised.value.message
     remedies = raised.value.details["remedies"]
     assert remedies
