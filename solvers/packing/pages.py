@@ -204,7 +204,11 @@ class _Pool:
 
 
 def page_size(
-    capacity_bytes: int, quantum_bytes: int, alignment_bytes: int, data_bytes: int
+    capacity_bytes: int,
+    quantum_bytes: int,
+    alignment_bytes: int,
+    data_bytes: int,
+    pages: int = PAGES,
 ) -> int:
     """Bytes of a page, a multiple of both units: a small share of the memory that may be used.
 
@@ -213,6 +217,7 @@ def page_size(
         quantum_bytes: of a slice.
         alignment_bytes: of an address.
         data_bytes: all that may ever be there: a larger memory has no larger pages.
+        pages: number of pages that the memory is cut into, about.
     """
     unit = int(np.lcm(quantum_bytes, alignment_bytes))
-    return unit * max(1, min(capacity_bytes, data_bytes) // PAGES // unit)
+    return unit * max(1, min(capacity_bytes, data_bytes) // pages // unit)

@@ -7,6 +7,7 @@ import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.packing.pages import page_size
 from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
 from ullage.solvers.paths.refusal import refusal
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
@@ -159,16 +160,16 @@ def _found(tiered: TieredProblem) -> tuple[Slicer, Assignment] | _Refused:
 def _slicer(tiered: TieredProblem, fewest_pages: int, *, to_last_byte: bool) -> Slicer:
     """A slicer with an empty ledger; tiers of fewer pages are not cut into pages."""
     network, target = tiered.network, tiered.network.target
-    grain = target.slice_granularity_bytes
+    grain, data_bytes = target.slice_granularity_bytes, network.problem.program.data_bytes
     units: list[int] = []
     paged: list[bool] = []
     for m, tier in enumerate(target.tiers):
-        page = int(np.lcm(max(1, grain), tier.alignment_bytes))
-        useful_bytes = min(tier.capacity_bytes, network.problem.program.data_bytes)
+        quantum, unit = max(1, grain), tier.alignment_bytes
         has_pages = target.split_operands and grain > 0 and not tiered.uncapacitated >> m & 1
-        paged.append(has_pages and tier.capacity_bytes >= fewest_pages * page)
-        page *= max(1, useful_bytes // PAGES // page)
-        units.append(page if paged[m] else tier.alignment_bytes)
+        least_bytes = fewest_pages * int(np.lcm(quantum, unit))
+        paged.append(has_pages and tier.capacity_bytes >= least_bytes)
+        page = page_size(tier.capacity_bytes, quantum, unit, data_bytes, PAGES)
+        units.append(page if paged[m] else unit)
     ledger = Ledger(network, units, paged, to_last_byte=to_last_byte)
     grains = []
     for segment in tiered.segments:

@@ -234,10 +234,15 @@ def may_drop(state: ResidencyState, first: int, last: int, residency: SegmentRes
 
 def worth_of(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> float:
     """Slow-tier bytes that a residency saves, per byte and step that it takes."""
-    segment = state.segments[residency.segment]
-    saved = sum(e.read_bytes + e.written_bytes for e in segment.accesses[first : last + 1])
-    saved -= sum(size for _, size in (*residency.fill, *residency.spill))
-    return saved / (segment.size_bytes * (residency.end - residency.start))
+    size = state.segments[residency.segment].size_bytes
+    return saved_bytes(state, first, last, residency) / (size * (residency.end - residency.start))
+
+
+def saved_bytes(state: ResidencyState, first: int, last: int, residency: SegmentResidency) -> float:
+    """Slow-tier bytes that a residency saves."""
+    accesses = state.segments[residency.segment].accesses[first : last + 1]
+    saved = sum(e.read_bytes + e.written_bytes for e in accesses)
+    return saved - sum(size for _, size in (*residency.fill, *residency.spill))
 
 
 def drop(state: ResidencyState, index: int, first: int) -> None:

@@ -1,6 +1,6 @@
 """Addresses for slices: in equal pages, or between rows where memory has no pages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.packing.pages import Rectangle, page_runs
-from ullage.solvers.packing.rows import Strip, row_runs
+from ullage.solvers.packing.rows import Run, Strip, row_runs
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.greedy_moves import retime
 from ullage.solvers.state.place import Item, drop, may_drop, worth_of
@@ -32,12 +32,12 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
     page, target = state.page_bytes, state.target
     while True:
         entries = state.all_residencies()
-        befores = befores_of(state, [residency for _, _, residency in entries])
+        befores = _befores(state, [residency for _, _, residency in entries])
         rectangles = [
             Rectangle(r.start, r.end, state.aligned_bytes(state.slices[r.segment]), before)
             for (_, _, r), before in zip(entries, befores, strict=True)
         ]
-        runs, missing = page_runs(rectangles, page, _room(state))
+        runs, missing = page_runs(rectangles, page, room_of(state))
         lost = [
             (*entry, size)
             for entry, size, pages in zip(entries, missing, runs, strict=True)
@@ -73,7 +73,7 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
     Raises:
         LookupError: what operators cannot do without finds no room.
     """
-    fastest = state.target.fastest
+    alignment = state.target.fastest.alignment_bytes
     part = budget.share(ROWS_SHARE)
     # Slices and first accesses: as they found most room before; those that found none; and those
     # that found none again, which come first then: others, which may wait, find none instead.
@@ -82,35 +82,18 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
     stuck: set[tuple[int, int]] = set()
     for attempt in range(MAX_TRIES):
         entries = state.all_residencies()
-        befores = befores_of(state, [residency for _, _, residency in entries])
-        strips = [
-            Strip(
-                r.start,
-                r.end,
-                state.slices[r.segment].start_byte,
-                state.slices[r.segment].end_byte,
-                state.grains_bytes[r.segment],
-                before,
-                (r.segment, first) in stuck,
-            )
-            for (first, _, r), before in zip(entries, befores, strict=True)
-        ]
+        strips = strips_of(state, entries, stuck)
         names = {(r.segment, first): i for i, (first, _, r) in enumerate(entries)}
         runs, missing, found = row_runs(
             strips,
-            fastest.alignment_bytes,
-            _room(state),
+            alignment,
+            room_of(state),
             part,
             [names[name] for name in order if name in names],
         )
         order = [(entries[i][2].segment, entries[i][0]) for i in found]
         if not any(missing):
-            return [
-                Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *steps)
-                for (_, _, r), placed in zip(entries, runs, strict=True)
-                for steps in [(r.start, r.ready, r.end)]
-                for low, high, address in placed
-            ]
+            return placed_in(state, entries, runs)
         shortened: set[int] = set()
         lacking = [(entry, size) for entry, size in zip(entries, missing, strict=True) if size]
         for (_, _, residency), size in lacking:
@@ -125,6 +108,44 @@ def place_in_rows(state: SlicedResidencyState, budget: Budget) -> list[Residency
         if shortened:
             retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
     raise LookupError("rows")
+
+
+def strips_of(
+    state: SlicedResidencyState, entries: Sequence[Item], stuck: Collection[tuple[int, int]] = ()
+) -> list[Strip]:
+    """What residencies need addresses for.
+
+    Args:
+        state: the decisions.
+        entries: the residencies.
+        stuck: slices and first accesses of those that come first.
+    """
+    befores = _befores(state, [residency for _, _, residency in entries])
+    return [
+        Strip(
+            r.start,
+            r.end,
+            state.slices[r.segment].start_byte,
+            state.slices[r.segment].end_byte,
+            state.grains_bytes[r.segment],
+            before,
+            (r.segment, first) in stuck,
+        )
+        for (first, _, r), before in zip(entries, befores, strict=True)
+    ]
+
+
+def placed_in(
+    state: SlicedResidencyState, entries: Sequence[Item], runs: Sequence[Sequence[Run]]
+) -> list[Residency]:
+    """Residencies at the addresses of their runs."""
+    fastest = state.target.fastest.name
+    return [
+        Residency(state.slices[r.segment].buffer, low, high, fastest, address, *steps)
+        for (_, _, r), placed in zip(entries, runs, strict=True)
+        for steps in [(r.start, r.ready, r.end)]
+        for low, high, address in placed
+    ]
 
 
 def _make_room(
@@ -160,20 +181,33 @@ def _make_room(
     for *_, (first, _, residency) in beside:
         if freed >= size:
             break
-        index = residency.segment
-        if index in shortened:
+        if residency.segment in shortened:
             continue
-        if index in state.untouched:
-            index = state.keep_less(index, size - freed)
-        else:
-            rest = state.cut_off(index, size - freed)
-            if rest is None:
-                drop(state, index, first)
-            else:
-                index = rest
+        index = shorten(state, residency.segment, first, size - freed)
         shortened.add(index)
         freed += state.aligned_bytes(state.slices[index])
     return shortened
+
+
+def shorten(state: SlicedResidencyState, index: int, first: int, size: int) -> int:
+    """Cut at least so many bytes off a slice, or take a residency back where it is too short.
+
+    Args:
+        state: the decisions; is changed.
+        index: the slice.
+        first: first access of the residency.
+        size: in bytes.
+
+    Returns:
+        The slice that was cut off, or the whole one.
+    """
+    if index in state.untouched:
+        return state.keep_less(index, size)
+    rest = state.cut_off(index, size)
+    if rest is None:
+        drop(state, index, first)
+        return index
+    return rest
 
 
 def _cut_bytes(state: SlicedResidencyState, index: int, size: int) -> int:
@@ -191,13 +225,13 @@ def waits(state: SlicedResidencyState, item: Item, begin: int, end: int) -> bool
     return bool((np.abs(steps[:, None] - np.array(uses)[None]) > 1).all(axis=1).any())
 
 
-def _room(state: SlicedResidencyState) -> int:
+def room_of(state: SlicedResidencyState) -> int:
     """Bytes below the largest workspace."""
     workspace = max((step.workspace_bytes for step in state.problem.steps), default=0)
     return state.target.fastest.capacity_bytes - workspace
 
 
-def befores_of(state: SlicedResidencyState, residencies: Sequence[SegmentResidency]) -> list[int]:
+def _befores(state: SlicedResidencyState, residencies: Sequence[SegmentResidency]) -> list[int]:
     """For each residency at the end of an inference the one at its beginning, -1 for none."""
     begins = {
         s.segment: i

@@ -7,13 +7,12 @@ import numpy as np
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency
 from ullage.solvers.budget import Budget
-from ullage.solvers.fluid.slices.placement import befores_of, waits
+from ullage.solvers.fluid.slices.placement import placed_in, room_of, shorten, strips_of, waits
 from ullage.solvers.fluid.slices.rounding import REPAIR_WINDOW_STEPS
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
-from ullage.solvers.packing.rows import Strip
-from ullage.solvers.packing.shared_pages import SharedPages, share_pages
+from ullage.solvers.packing.shared_pages import share_pages
 from ullage.solvers.state.greedy_moves import keep_what_pays, retime
-from ullage.solvers.state.place import Item, drop, may_drop
+from ullage.solvers.state.place import Item, may_drop, saved_bytes
 
 # How often pages are shared out, each time with some slices cut.
 MAX_TRIES = 12
@@ -36,13 +35,12 @@ def place_in_shared_pages(
         LookupError: too little could be cut.
     """
     fastest, steps = state.target.fastest, state.steps
-    workspaces = np.array([s.workspace_bytes for s in state.problem.steps], dtype=np.int64)
-    room = fastest.capacity_bytes - int(workspaces.max(initial=0))
+    room = room_of(state)
     first_lost: Ints | None = None
     lost = np.zeros(steps, dtype=np.int64)
     for attempt in range(MAX_TRIES):
         entries = state.all_residencies()
-        sharing = _shared(state, entries, page_bytes)
+        sharing = share_pages(strips_of(state, entries), page_bytes, fastest.alignment_bytes)
         load = sharing.load_bytes(steps) + fastest.capacity_bytes - room
         beyond = load - (state.load_bytes - lost)
         state.load_bytes += beyond - lost  # so that retiming finds no room where pages have none
@@ -53,13 +51,7 @@ def place_in_shared_pages(
             runs = sharing.runs(room)
             if runs is None:
                 break
-            placed = [
-                Residency(state.slices[r.segment].buffer, low, high, fastest.name, address, *when)
-                for (_, _, r), own in zip(entries, runs, strict=True)
-                for when in [(r.start, r.ready, r.end)]
-                for low, high, address in own
-            ]
-            return placed, first_lost
+            return placed_in(state, entries, runs), first_lost
         shortened = _relieve(state, entries, excess)
         if not shortened or budget.is_over():
             break
@@ -67,23 +59,6 @@ def place_in_shared_pages(
             keep_what_pays(state, REPAIR_WINDOW_STEPS, budget)
             retime(state, REPAIR_WINDOW_STEPS, budget, shortened)
     raise LookupError("shared pages")
-
-
-def _shared(state: SlicedResidencyState, entries: Sequence[Item], page_bytes: int) -> SharedPages:
-    """The pages of all residencies."""
-    befores = befores_of(state, [residency for _, _, residency in entries])
-    strips = [
-        Strip(
-            r.start,
-            r.end,
-            state.slices[r.segment].start_byte,
-            state.slices[r.segment].end_byte,
-            page_bytes,
-            before,
-        )
-        for (_, _, r), before in zip(entries, befores, strict=True)
-    ]
-    return share_pages(strips, page_bytes, state.target.fastest.alignment_bytes)
 
 
 def _relieve(state: SlicedResidencyState, entries: Sequence[Item], excess: Ints) -> set[int]:
@@ -105,7 +80,7 @@ def _relieve(state: SlicedResidencyState, entries: Sequence[Item], excess: Ints)
         count = int(crowded[residency.end] - crowded[residency.start])
         if count and (residency.segment in state.untouched or may_drop(state, *item)):
             size = state.slices[residency.segment].size_bytes
-            worth = _saved_bytes(state, item) / (size * count)
+            worth = saved_bytes(state, *item) / (size * count)
             ranked.append((worth, residency.segment, first, item))
     ranked.sort(key=lambda entry: entry[:3])
     cut: set[int] = set()
@@ -120,28 +95,16 @@ def _relieve(state: SlicedResidencyState, entries: Sequence[Item], excess: Ints)
             continue
         spans = [(r.start, r.end) for _, r in state.residencies[index].values()]
         before = state.aligned_bytes(state.slices[index])
-        rest: int | None
-        if index in state.untouched:
-            rest = state.keep_less(index, wanted)
-        else:
-            rest = state.cut_off(index, wanted)
-        if rest is None:  # it is too short to be cut
-            drop(state, index, first)
-            rest, spans = index, [(residency.start, residency.end)]
+        is_carried = index in state.untouched
+        rest = shorten(state, index, first, wanted)
+        if rest == index and not is_carried:  # this residency alone is gone
+            spans = [(residency.start, residency.end)]
         freed = before if rest == index else state.aligned_bytes(state.slices[rest])
         for begin, end in spans:
             left[begin:end] -= freed
         cut.add(index)
         cut.add(rest)
     return cut
-
-
-def _saved_bytes(state: SlicedResidencyState, item: Item) -> float:
-    """Bytes of the slow tier that a residency saves."""
-    first, last, residency = item
-    accesses = state.slices[residency.segment].accesses[first : last + 1]
-    moved = sum(size for _, size in (*residency.fill, *residency.spill))
-    return sum(access.read_bytes + access.written_bytes for access in accesses) - moved
 
 
 def _may_leave(state: SlicedResidencyState, item: Item, step: int) -> bool:
