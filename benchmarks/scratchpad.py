@@ -241,7 +241,9 @@ def smallest_bytes(prepared: Prepared, chip: Target) -> int | None:
         except InfeasibleError as error:
             if error.details.get("tier") != chip.fastest.name:
                 return None
-            size = max(size + 1, int(str(error.details["needed_bytes"])))
+            details = error.details
+            enough = details.get("enough_bytes", details["needed_bytes"])  # tried, where not proven
+            size = max(size + 1, int(str(enough)))
         else:
             return size
     return None

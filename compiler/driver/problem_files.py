@@ -12,8 +12,13 @@ from ullage.compiler.exchange.problem_file import Changes, is_problem_file, read
 from ullage.compiler.importer.joint.fx_file import is_joint_file
 from ullage.compiler.ir.problem import Problem
 
-# A remedy that cuts operators, in a message, with what joins it to the others.
-_IN_PARTS = re.compile(r"(?:, or )?run (?:it|operators) in parts \(--schedule cascade\)(, or )?")
+# Remedies that cut operators, as options ...
+_PARTS = ("--schedule", "tiles.allowed")
+# ... and in a message, with what joins them to the others.
+_IN_PARTS = re.compile(
+    r"(?:, or )?run (?:it|operators) in parts(?: if the chip can)? "
+    r"\((?:--schedule cascade|--set tiles\.allowed=true)\)(, or )?"
+)
 # Bytes of a file, at most, that tell whether it is JSON.
 _BEGINNING = 4096
 
@@ -124,7 +129,7 @@ def without_parts(error: InfeasibleError) -> InfeasibleError:
     """The refusal of a problem whose operators are given as they run: nothing cuts them.
 
     Args:
-        error: the refusal, which may name `--schedule cascade` as a remedy.
+        error: the refusal, which may name `--schedule cascade` or `tiles.allowed` as a remedy.
     """
 
     def joint(found: re.Match[str]) -> str:
@@ -132,5 +137,7 @@ def without_parts(error: InfeasibleError) -> InfeasibleError:
 
     details = dict(error.details)
     if "remedies" in details:
-        details["remedies"] = [each for each in details["remedies"] if "--schedule" not in each]
+        details["remedies"] = [
+            remedy for remedy in details["remedies"] if not any(each in remedy for each in _PARTS)
+        ]
     return InfeasibleError(_IN_PARTS.sub(joint, error.message), details)

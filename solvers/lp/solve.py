@@ -129,8 +129,8 @@ def solve_lps(
     HiGHS comes from OR-Tools: `highspy` and `ortools` cannot share a process.
 
     Returns:
-        The optimum of each; None, with the reason logged, when the solver found none in time (or in
-        its arithmetic: our programs are feasible and bounded by construction).
+        The optimum of each; None when the solver found none in time, or in its arithmetic (our
+        programs are feasible and bounded by construction). The reason is logged as information.
     """
     messages = [(model_message(program), _start(None, 0)) for program in programs]
     answers = _solve_all(messages, solver, time_limit_s)
@@ -236,14 +236,8 @@ def _solution(
     reasons = result_pb2.TerminationReasonProto
     if reason != reasons.TERMINATION_REASON_OPTIMAL:
         name = reasons.Name(reason).removeprefix("TERMINATION_REASON_")
-        ended_early = (
-            reasons.TERMINATION_REASON_FEASIBLE,
-            reasons.TERMINATION_REASON_NO_SOLUTION_FOUND,
-        )
-        # Time was over; or this is the method that is never the only one to be tried.
-        is_expected = reason in ended_early or solver == GLOP_DUAL
-        level = logging.INFO if is_expected else logging.WARNING
-        logger.log(level, "%s found no optimum of the linear program: %s", solver, name.lower())
+        # Nothing for users: callers try another way, or say in a note what their plan lacks.
+        logger.info("%s found no optimum of the linear program: %s", solver, name.lower())
         return None
     optimum = answer.solutions[0]
     if not (optimum.HasField("primal_solution") and optimum.HasField("dual_solution")):

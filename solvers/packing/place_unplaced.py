@@ -49,6 +49,7 @@ def place_unplaced(assignment: Assignment) -> Assignment:
                     "needed_bytes": needed,
                     "available_bytes": tier.capacity_bytes,
                     "excess_bytes": needed - tier.capacity_bytes,
+                    "proven": False,
                 },
             )
         for i, offset in zip(here, packing.offsets.tolist(), strict=True):

@@ -1,7 +1,8 @@
 """Why operands cannot be brought to where operators reach them: no links, no room, or none found.
 
 What no plan can do is said with the operator's own figures: the bytes that it needs at once in the
-tiers where it reaches them. Anything else is "found no plan", with the memory that would do.
+tiers where it reaches them, and those of an operand that is not cut in a tier that it must pass.
+Anything else is "found no plan", with the same figures and, beside them, a memory that would do.
 """
 
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def refusal(tiered: TieredProblem, slicer: Slicer, index: int, streams: Streams)
         index: the segment.
         streams: whether there is a streaming plan of a problem.
     """
-    found = _no_way(tiered, index) or _too_small(tiered)
+    found = _no_way(tiered, index) or _too_small(tiered) or _too_large_to_pass(tiered, slicer)
     return found or _not_found(tiered, slicer, index, streams)
 
 
@@ -44,13 +45,7 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
     network, segment = tiered.network, tiered.segments[index]
     live_range = tiered.live_ranges[index]
     assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
-    n, steps = network.tiers, network.steps
-    move = np.full((n, n, steps), np.inf)
-    move[network.links[:, 0], network.links[:, 1]] = 0.0
-    free = np.zeros((n, steps))
-    prices = PathPrices(free, move, np.zeros((n, n, steps)), free, free)
-    cost, _ = tiered.finder.cheapest(live_range, prices, carry=0, exact=True)
-    if np.isfinite(cost):
+    if _has_way(tiered, index):
         return None
     target, name = network.target, network.problem.buffers[segment.buffer].name
     reach = [tier.name for m, tier in enumerate(target.tiers) if live_range.reach >> m & 1]
@@ -65,6 +60,64 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
         "homes.KIND=TIER)",
         {"source": source, "destination": destination, "tensor": name},
     )
+
+
+def _has_way(tiered: TieredProblem, index: int, avoided: int | None = None) -> bool:
+    """Whether links bring a segment where it must be, if memories were large.
+
+    Args:
+        tiered: the problem.
+        index: the segment.
+        avoided: a tier that it must not be in.
+    """
+    network, live_range = tiered.network, tiered.live_ranges[index]
+    assert live_range is not None  # noqa: S101 - callers ask for segments with a live range
+    n, steps = network.tiers, network.steps
+    move = np.full((n, n, steps), np.inf)
+    move[network.links[:, 0], network.links[:, 1]] = 0.0
+    free = np.zeros((n, steps))
+    space = free.copy()
+    if avoided is not None:
+        space[avoided] = np.inf
+    prices = PathPrices(space, move, np.zeros((n, n, steps)), free, free)
+    cost, _ = tiered.finder.cheapest(live_range, prices, carry=0, exact=True)
+    return bool(np.isfinite(cost))
+
+
+def _too_large_to_pass(tiered: TieredProblem, slicer: Slicer) -> InfeasibleError | None:
+    """The error for an operand that is not cut, and larger than a tier that it must pass."""
+    problem, target = tiered.network.problem, tiered.network.target
+    for m, tier in list(enumerate(target.tiers))[1:]:
+        for index, segment in enumerate(tiered.segments):
+            if tiered.live_ranges[index] is None or not segment.accesses or slicer.grains[index]:
+                continue
+            if segment.size_bytes > tier.capacity_bytes and not _has_way(tiered, index, m):
+                step = segment.accesses[0].step
+                return step_refusal(problem, step, segment.size_bytes, [segment], [tier.name])
+    return None
+
+
+def _own_bytes(tiered: TieredProblem, slicer: Slicer, tier: int) -> int:
+    """Bytes that an operator's own operands need at once in a tier, the most demanding operator.
+
+    Those that it reaches nowhere else, with its workspace; at least the largest piece that passes.
+    """
+    problem, target = tiered.network.problem, tiered.network.target
+    unit = target.tiers[tier].alignment_bytes
+    there: dict[int, list[int]] = {}
+    most = 0
+    for index, segment in enumerate(tiered.segments):
+        if tiered.live_ranges[index] is None or not segment.accesses:
+            continue
+        if _reach_of(tiered, index) == 1 << tier:
+            for step in {access.step for access in segment.accesses}:
+                there.setdefault(step, []).append(segment.size_bytes)
+        elif not _has_way(tiered, index, tier):
+            most = max(most, slicer.grains[index] or segment.size_bytes)
+    for step, sizes in there.items():
+        needed = sum(-(-size // unit) * unit for size in sizes) - padding_on_top(sizes, unit)
+        most = max(most, needed + (0 if tier else problem.steps[step].workspace_bytes))
+    return most
 
 
 def _too_small(tiered: TieredProblem) -> InfeasibleError | None:
@@ -114,24 +167,28 @@ def _not_found(
         if peak is not None:
             break
     tier = target.tiers[tiers[0]]
-    needed = _enough(problem, tiers[0], max(int(peak or 0), tier.capacity_bytes + 1), streams)
+    least = max(int(peak or 0), tier.capacity_bytes + 1)
+    enough, is_known = _enough(problem, tiers[0], least, streams)
+    needed = min(tier.capacity_bytes, _own_bytes(tiered, slicer, tiers[0]))
     step = int(tiered.segments[index].accesses[0].step) if segment.accesses else 0
     where = problem.steps[step]
     sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    remedies = {f"--set tiers.{tier.name}.capacity_bytes={needed}": "give it more"}
-    remedies |= smaller_data(problem.steps, needed, tier.capacity_bytes)
+    remedies = {f"--set tiers.{tier.name}.capacity_bytes={enough}": "give it more"}
+    remedies |= smaller_data(problem.steps, enough, tier.capacity_bytes)
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
-    texts = told_apart(needed, tier.capacity_bytes, needed - tier.capacity_bytes)
+    own, there, more = told_apart(needed, tier.capacity_bytes, enough)
+    outcome = f"with {more} there is a plan" if is_known else f"with {more} none was found, either"
     return InfeasibleError(
-        f"found no plan for {target.name}: every operator fits by itself, but {name!r} has no room "
-        f"beside what else must be there; with {texts[0]} of {tier.name} (available "
-        f"{texts[1]}, excess {texts[2]}) there is one. To do: {advice}",
+        f"found no plan for {target.name}: every operator fits by itself (its own operands need "
+        f"{own} of {tier.name} at most, available {there}), but {name!r} has no room beside what "
+        f"else must be there; {outcome}. To do: {advice}",
         {
             "tier": tier.name,
             "needed_bytes": needed,
             "available_bytes": tier.capacity_bytes,
-            "excess_bytes": needed - tier.capacity_bytes,
+            "excess_bytes": 0,
+            **({"enough_bytes": enough} if is_known else {}),
             "step": step,
             "operator": where.name,
             "largest_tensors": [{"tensor": n, "bytes": size} for n, size in largest],
@@ -141,15 +198,18 @@ def _not_found(
     )
 
 
-def _enough(problem: Problem, tier: int, least_bytes: int, streams: Streams) -> int:
-    """A capacity of a tier with which there is a streaming plan, tried; else a generous one."""
+def _enough(problem: Problem, tier: int, least_bytes: int, streams: Streams) -> tuple[int, bool]:
+    """A capacity of a tier, and whether there is a streaming plan with it; else the largest tried.
+
+    Less may be enough for other plans.
+    """
     target = problem.target
     unit = target.tiers[tier].alignment_bytes
-    needed = least_bytes
+    enough = least_bytes
     for factor in GROWTH:
-        needed = -(-round(least_bytes * factor) // unit) * unit
-        larger = replace(target.tiers[tier], capacity_bytes=needed)
+        enough = -(-round(least_bytes * factor) // unit) * unit
+        larger = replace(target.tiers[tier], capacity_bytes=enough)
         tiers = (*target.tiers[:tier], larger, *target.tiers[tier + 1 :])
         if streams(problem.on(replace(target, tiers=tiers))):
-            break
-    return needed
+            return enough, True
+    return enough, False

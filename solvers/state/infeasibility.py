@@ -39,6 +39,7 @@ def step_refusal(
     names = tiers or (target.fastest.name,)
     available = sum(target.tier(name).capacity_bytes for name in names)
     proven = needed_bytes > available
+    last = target.tier(names[-1])  # what is missing is missing there, beside all of the others
     where = problem.steps[step]
     sizes: dict[str, int] = {}
     for segment in present:  # a tensor of several segments counts once, with all of them
@@ -50,12 +51,14 @@ def step_refusal(
     listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:SHOWN])
     more = f"--fast-memory {needed_bytes}"
     if names[0] != target.fastest.name or len(names) > 1:
-        last = target.tier(names[-1])
         enough = last.capacity_bytes + needed_bytes - available
         more = f"--set tiers.{last.name}.capacity_bytes={enough}"
     remedies = {more: "give it more"}
-    if target.tile_axes and not problem.program.is_cut:
-        remedies = {"--schedule cascade": "run it in parts", **remedies}
+    if not problem.program.is_cut:
+        parts = {"--schedule cascade": "run it in parts"}
+        if not target.tile_axes:
+            parts = {"--set tiles.allowed=true": "run it in parts if the chip can"}
+        remedies = parts | remedies
     less = smaller_data(
         [where] if where.macs else problem.steps,
         needed_bytes,
@@ -73,9 +76,9 @@ def step_refusal(
         f"{' or '.join(names)} takes {takes}, available {there}, excess {excess}; largest: "
         f"{listed}. {_why(problem, where)}. To do: {advice}",
         {
-            "tier": names[-1],
-            "needed_bytes": needed_bytes,
-            "available_bytes": available,
+            "tier": last.name,
+            "needed_bytes": last.capacity_bytes + needed_bytes - available,
+            "available_bytes": last.capacity_bytes,
             "excess_bytes": needed_bytes - available,
             "step": step,
             "operator": where.name,

@@ -308,5 +308,6 @@ def _refuse(state: ResidencyState, residency: SegmentResidency) -> None:
             "step": residency.start,
             "largest_tensors": [{"tensor": name, "bytes": segment.size_bytes}],
             "remedies": [f"--fast-memory {needed}"],
+            "proven": False,
         },
     )

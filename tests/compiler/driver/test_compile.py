@@ -98,9 +98,10 @@ def test_a_problem_is_not_told_to_cut_its_operators(whole_job: bool) -> None:
     with pytest.raises(InfeasibleError, match=r"To do: give it more \(--fast-memory") as raised:
         compile_problem(problem) if whole_job else driver.solve_prepared(prepared, options)
     assert "--schedule" not in raised.value.message
+    assert "tiles.allowed" not in raised.value.message
     remedies = raised.value.details["remedies"]
     assert remedies
-    assert not any("--schedule" in remedy for remedy in remedies)
+    assert not any("--schedule" in remedy or "tiles" in remedy for remedy in remedies)
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,11 @@ def test_what_does_not_fit_whole_is_planned_in_parts(path: Path) -> None:
     )
     with pytest.raises(InfeasibleError, match="--schedule cascade"):
         compile_model(path, options)
+    without = replace(options, overrides={"tiles.allowed": "false"})  # as where a file says nothing
+    with pytest.raises(
+        InfeasibleError, match=r"in parts if the chip can \(--set tiles.allowed=true"
+    ):
+        compile_model(path, without)
     cut = compile_model(path, replace(options, schedule="cascade", time_limit_s=6.0))
     assert summarise(cut)["schedule"] == "cascade"
     assert cut.plan.program.parts > cut.plan.program.operators

@@ -1,5 +1,9 @@
 """Linear programs: solving, and bounds that hold for any multipliers."""
 
+import logging
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -88,12 +92,40 @@ def test_a_solver_goes_on_from_a_basis() -> None:
     assert again.objective == pytest.approx(best_knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5.0))
 
 
-def test_a_program_without_a_solution_is_none_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_program_without_a_solution_is_none_and_logged_as_information(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     lp = LinearProgram()
     x = lp.add_variable(0.0, 1.0)
     lp.add_row(2.0, INFINITY, {x: 1.0})
-    assert solve_lp(lp.frozen()) is None
+    with caplog.at_level(logging.INFO):
+        assert solve_lp(lp.frozen()) is None
     assert "found no optimum" in caplog.text
+    assert {record.levelno for record in caplog.records} == {logging.INFO}
+
+
+def test_an_imprecise_answer_is_asked_again_and_nobody_is_shown_it(
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ortools.math_opt import result_pb2
+
+    solved = solve._solve_all
+
+    def imprecise(messages: Sequence[Any], solver: str, *limit: Any, devex: bool) -> list[Any]:
+        answers = solved(messages, solver, *limit, devex=devex)
+        for answer in answers if solver == "glop" else ():
+            answer.termination.reason = result_pb2.TERMINATION_REASON_IMPRECISE
+        return answers
+
+    monkeypatch.setattr(solve, "_solve_all", imprecise)
+    solution = solve_lp_in_turn(knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5.0))
+    assert solution is not None
+    assert solution.solver == "glop-dual"
+    assert solution.objective == pytest.approx(best_knapsack([6.0, 10.0, 12.0], [1.0, 2.0, 3.0], 5))
+    assert capfd.readouterr() == ("", "")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_a_program_that_may_have_no_solution_is_no_fault(

@@ -1,6 +1,7 @@
 """Refusals: what is called proven is, and a size that is named has a plan."""
 
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +13,9 @@ from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.paths.streaming import streaming_assignment
 from ullage.solvers.run import run_solver
+
+# A chip whose data crosses two links between home and where operators reach it.
+NPU_L2 = Path(__file__).parents[3] / "benchmarks" / "targets" / "npu-l2.yaml"
 
 
 def on_size(problem: Problem, size: int) -> Problem:
@@ -35,23 +39,57 @@ def test_the_size_that_is_named_has_a_plan(hops: int) -> None:
                 streaming_assignment(problem)
                 break
             except InfeasibleError as error:
-                details = error.details
-                assert details["excess_bytes"] == (
-                    details["needed_bytes"] - details["available_bytes"]
-                )
-                kinds.add(bool(details["proven"]))
-                tier = problem.target.tier(str(details["tier"]))
-                assert int(str(details["needed_bytes"])) > tier.capacity_bytes
+                details = {
+                    name: int(str(error.details[name]))
+                    for name in ("needed_bytes", "available_bytes", "excess_bytes")
+                }
+                kinds.add(bool(error.details["proven"]))
+                tier = problem.target.tier(str(error.details["tier"]))
+                assert details["available_bytes"] == tier.capacity_bytes
+                if error.details["proven"]:
+                    size = details["needed_bytes"]
+                    assert details["excess_bytes"] == size - tier.capacity_bytes > 0
+                else:  # no operator needs more than there is; what was tried stands apart
+                    size = int(str(error.details["enough_bytes"]))
+                    assert details["needed_bytes"] <= tier.capacity_bytes < size
+                    assert details["excess_bytes"] == 0
                 tiers = [
-                    replace(t, capacity_bytes=int(str(details["needed_bytes"])))
-                    if t.name == tier.name
-                    else t
+                    replace(t, capacity_bytes=size) if t.name == tier.name else t
                     for t in problem.target.tiers
                 ]
                 problem = problem.on(replace(problem.target, tiers=tuple(tiers)))
                 tried += 1
                 assert tried <= 3 * hops + 6
     assert True in kinds
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_what_passes_the_middle_memory_needs_room_there_for_its_largest_piece(
+    *, split: bool
+) -> None:
+    """Between DRAM and a scratchpad all must pass L2: whole tensors at once, others in slices."""
+    tensors = [Tensor("x", 2048, "input"), Tensor("w", 4096, "weight"), Tensor("y", 512, "output")]
+    target = load_target(str(NPU_L2))
+    l2 = replace(target.tier("l2"), capacity_bytes=3072)
+    small = replace(target, tiers=(target.tiers[0], l2, target.tiers[2]), split_operands=split)
+    operators = [Op("only", ["x", "w"], ["y"], macs=100)]
+    problem = problem_from_lists("one operator", tensors, operators, small)
+    with pytest.raises(InfeasibleError) as refused:
+        streaming_assignment(problem)
+    details = refused.value.details
+    figures = [details[f"{name}_bytes"] for name in ("needed", "available", "excess")]
+    assert details["tier"] == "l2"
+    if not split:
+        assert details["proven"]
+        assert figures == [4096, 3072, 1024]
+        assert "--set tiers.l2.capacity_bytes=4096" in details["remedies"]
+        return
+    assert refused.value.message.startswith("found no plan for npu-l2")
+    assert not details["proven"]
+    assert figures == [target.slice_granularity_bytes, 3072, 0]
+    enough = replace(l2, capacity_bytes=int(str(details["enough_bytes"])))
+    larger = replace(small, tiers=(target.tiers[0], enough, target.tiers[2]))
+    assert streaming_assignment(problem.on(larger)) is not None
 
 
 def test_proven_holds_below_the_size_too() -> None:
