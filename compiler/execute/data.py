@@ -17,7 +17,7 @@ from ullage.compiler.execute.element_types import (
     numpy_dtype,
     tensor_name,
 )
-from ullage.compiler.importer.load import all_nodes, element_name, operator_sets
+from ullage.compiler.importer.load import all_nodes, element_name, has_values, operator_sets
 from ullage.compiler.importer.operators.identity import operator_key
 from ullage.compiler.importer.scope import Scope, TensorType
 
@@ -93,8 +93,10 @@ def _require_executable(name: str, tensor_type: TensorType) -> None:
 
 def _stored(tensor: onnx.TensorProto, folder: Path | None) -> Array | None:
     """The data that the file has for a weight, None where it has none."""
-    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+    if has_values(tensor):
         return np.asarray(onnx.numpy_helper.to_array(tensor))
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return None
     external = {entry.key: entry.value for entry in tensor.external_data}
     if folder is None or not is_file(folder / external.get("location", "")):
         return None

@@ -20,6 +20,7 @@ from ullage.compiler.importer.infer import infer_model
 from ullage.compiler.importer.joint.fx_file import import_joint, is_joint_file
 from ullage.compiler.importer.load import check_model, check_work, load_model
 from ullage.compiler.importer.nodes import NodeList, bias_names, collect_nodes
+from ullage.compiler.importer.operators.undefined import undefined_note
 from ullage.compiler.importer.optypes import QUANTIZATION
 from ullage.compiler.importer.padding import encoded, padded
 from ullage.compiler.importer.reach.groups import with_reach
@@ -351,6 +352,7 @@ def _graph(
             *_output_notes(outputs, values, scope),
             *(() if operators else (Fallback(label, "model", NOTHING_TO_PLAN),)),
         ),
+        notes=tuple(undefined_note(*found) for found in scope.work.undefined.items()),
     )
 
 

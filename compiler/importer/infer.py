@@ -17,7 +17,13 @@ from ullage.compiler.common.clock import timed
 from ullage.compiler.common.errors import ModelError, NeverRunsError
 from ullage.compiler.importer.bodies.control_flow import control_flow_types
 from ullage.compiler.importer.bounds import Triple
-from ullage.compiler.importer.load import checked_elements, element_name, operator_sets
+from ullage.compiler.importer.load import (
+    checked_elements,
+    element_name,
+    element_number,
+    has_values,
+    operator_sets,
+)
 from ullage.compiler.importer.operators.contrib import contrib_output_types
 from ullage.compiler.importer.operators.einsum import check_equation
 from ullage.compiler.importer.operators.identity import (
@@ -31,6 +37,7 @@ from ullage.compiler.importer.operators.identity import (
 from ullage.compiler.importer.operators.legacy import legacy_output_types
 from ullage.compiler.importer.operators.onnxruntime_types import onnxruntime_output_types
 from ullage.compiler.importer.operators.padding import conv_transpose_shape, without_ignored_pads
+from ullage.compiler.importer.operators.undefined import as_defined
 from ullage.compiler.importer.optypes import CONTROL_FLOW
 from ullage.compiler.importer.scope import (
     Scope,
@@ -40,6 +47,7 @@ from ullage.compiler.importer.scope import (
     from_proto,
     is_standard,
     label_of,
+    name_of,
     to_proto,
 )
 from ullage.compiler.importer.shapes.bounded import (
@@ -101,7 +109,7 @@ def _enter_graph(graph: onnx.GraphProto, scope: Scope) -> None:
         elements = checked_elements(shape, dtype, tensor.name, scope.where)
         scope.types[tensor.name] = TensorType(dtype, shape)
         scope.constants.add(tensor.name)
-        if elements <= STORED_LIMIT and tensor.data_location != onnx.TensorProto.EXTERNAL:
+        if elements <= STORED_LIMIT and has_values(tensor):
             _store_array(tensor, scope)
     scope.declared.update({v.name: v.type for v in (*graph.value_info, *graph.output)})
 
@@ -413,10 +421,13 @@ def _schema_types(
     inputs: Sequence[TensorType | None],
     scope: Scope,
 ) -> dict[str, onnx.TypeProto]:
+    defined = as_defined(schema, node, inputs)
+    for remark in defined.remarks:
+        scope.work.undefined.setdefault(remark, {})[name_of(node)] = None
     types = {
-        name: to_proto(known)
-        for name, known in zip(node.input, inputs, strict=True)
-        if known is not None
+        name: to_proto(replace(known, dtype=dtype))
+        for name, known, dtype in zip(node.input, inputs, defined.dtypes, strict=True)
+        if known is not None and dtype is not None
     }
     data = {
         name: onnx.numpy_helper.from_array(np.array(scope.arrays[name], order="C"), name)
@@ -424,9 +435,9 @@ def _schema_types(
         if name in scope.arrays and scope.arrays[name].size <= STORED_LIMIT
     }
     try:
-        return onnx.shape_inference.infer_node_outputs(
+        found = onnx.shape_inference.infer_node_outputs(
             schema,
-            without_ignored_pads(node),
+            without_ignored_pads(defined.node),
             types,
             data,
             opset_imports=[onnx.helper.make_opsetid(d, v) for d, v in scope.opsets.items()],
@@ -438,3 +449,6 @@ def _schema_types(
             f"{next(iter(node.output), '')!r}): {reason}",
             {"operator": node.op_type},
         ) from error
+    for name in defined.stands_for.keys() & found.keys():
+        found[name].tensor_type.elem_type = element_number(defined.stands_for[name])
+    return found

@@ -30,6 +30,12 @@ ELEMENT_NAMES: dict[int, str] = {
     number: {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower())
     for name, number in onnx.TensorProto.DataType.items()
 }
+ELEMENT_NUMBERS = {name: number for number, name in ELEMENT_NAMES.items()}
+# Fields of a tensor that may hold its values.
+VALUE_FIELDS = (
+    "raw_data",
+    *(f"{kind}_data" for kind in ("float", "double", "int32", "int64", "uint64", "string")),
+)
 
 
 def load_model(path: Path, deadline: float | None = None) -> onnx.ModelProto:
@@ -263,6 +269,22 @@ def _check_initializer(tensor: onnx.TensorProto, where: str) -> None:
                 f"{where}: initializer {tensor.name!r} {list(tensor.dims)} {dtype} needs "
                 f"{expected} bytes, the file has {len(tensor.raw_data)}"
             )
+
+
+def has_values(tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's values are in the file.
+
+    Those of external data are not, nor those that were stripped to make the file small: nothing is
+    stored of them, though they have elements.
+    """
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:
+        return False
+    return not all(tensor.dims) or any(len(getattr(tensor, field)) for field in VALUE_FIELDS)
+
+
+def element_number(dtype: str) -> int:
+    """ONNX's number of an element type."""
+    return ELEMENT_NUMBERS[dtype]
 
 
 def element_name(element: int) -> str | None:

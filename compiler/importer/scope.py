@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ullage.compiler.common.errors import ModelError, TimeLimitError, UllageError
 from ullage.compiler.common.layers import Layers, Names
-from ullage.compiler.importer.load import checked_elements, element_name
+from ullage.compiler.importer.load import checked_elements, element_name, element_number
 from ullage.compiler.importer.symbols import ANY_LENGTH
 
 # Nodes after which the clock is looked at.
@@ -70,6 +70,7 @@ class Work:
         visited: nodes visited so far, those of bodies once for each visit.
         repeated: those that were visited again because the shapes of a loop changed.
         skipped: (If, reason) for branches that cannot run and were left out, each once.
+        undefined: what ONNX does not define and was read all the same -> nodes, each once.
     """
 
     deadline: float | None = None
@@ -78,6 +79,7 @@ class Work:
     visited: int = 0
     repeated: int = 0
     skipped: dict[tuple[str, str], None] = field(default_factory=dict)
+    undefined: dict[str, dict[str, None]] = field(default_factory=dict)
 
     def visit(self, where: str) -> None:
         """Count a node.
@@ -187,11 +189,8 @@ def from_proto(proto: onnx.TypeProto | None, name: str, scope: Scope) -> TensorT
 
 def to_proto(tensor_type: TensorType) -> onnx.TypeProto:
     """A type in onnx's form; axes that may be shorter have no length."""
-    number = onnx.TensorProto.DataType.Value(
-        {"float32": "FLOAT", "float64": "DOUBLE"}.get(tensor_type.dtype, tensor_type.dtype.upper())
-    )
     shape = [d if tensor_type.is_exact(axis) else None for axis, d in enumerate(tensor_type.shape)]
-    return onnx.helper.make_tensor_type_proto(number, shape)
+    return onnx.helper.make_tensor_type_proto(element_number(tensor_type.dtype), shape)
 
 
 def is_standard(node: onnx.NodeProto) -> bool:
@@ -202,6 +201,11 @@ def is_standard(node: onnx.NodeProto) -> bool:
 def label_of(node: onnx.NodeProto) -> str:
     """Name of a node for messages."""
     return f"{node.op_type} {node.name!r}" if node.name else f"{node.op_type} (unnamed)"
+
+
+def name_of(node: onnx.NodeProto) -> str:
+    """Name of a node beside its kind: that of its first result where it has none."""
+    return node.name or next(iter(node.output), "")
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:

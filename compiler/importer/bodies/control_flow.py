@@ -7,7 +7,7 @@ import onnx
 
 from ullage.compiler.common.errors import ModelError, NeverRunsError
 from ullage.compiler.importer.bodies.loops import Passes, Trips, iterate
-from ullage.compiler.importer.load import checked_elements, element_name
+from ullage.compiler.importer.load import checked_elements, element_name, has_values
 from ullage.compiler.importer.scope import Scope, TensorType, attributes, label_of
 from ullage.compiler.importer.shapes.axes import Axis, axes_of, joined, type_of
 from ullage.compiler.importer.shapes.implied import implied_type
@@ -258,7 +258,7 @@ def _goes_on(graph: onnx.GraphProto) -> bool:
         name = made.input[0]
     stored = {t.name: t for t in graph.initializer}
     if name in stored:
-        return bool(onnx.numpy_helper.to_array(stored[name]).all())
+        return has_values(stored[name]) and bool(onnx.numpy_helper.to_array(stored[name]).all())
     return bool(name == graph.input[1].name)
 
 

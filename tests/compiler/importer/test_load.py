@@ -41,8 +41,8 @@ def test_empty_files_hold_no_graph(tmp_path: Path) -> None:
         load_model(path)
 
 
-UNDECODABLE = helper.make_node("Relu", ["x"], ["y"])
-UNDECODABLE.attribute.add(name="odd", type=onnx.AttributeProto.UNDEFINED)
+UNDECODABLE = helper.make_node("LeakyRelu", ["x"], ["y"])
+UNDECODABLE.attribute.add(name="alpha", type=onnx.AttributeProto.UNDEFINED)
 
 
 @pytest.mark.parametrize(
