@@ -131,6 +131,8 @@ class Prepared:
         order_s: seconds spent choosing the order.
         is_cut_short: the time limit ended the search for the schedule: more time finds others.
         limit_s: time limit of the whole job in seconds, of which searches have shares; None: none.
+        work_s: seconds of the processor in which `auto` plans this part of a job without a time
+            limit; None: its own.
         repetitions_bound: latency that no schedule of this order falls below, whichever operators
             run again; None where nobody has asked, or nothing is proven.
     """
@@ -147,6 +149,7 @@ class Prepared:
     geometry: Geometry | None = None
     is_cut_short: bool = False
     limit_s: float | None = None
+    work_s: float | None = None
     repetitions_bound: Bound | None = None
 
     @property

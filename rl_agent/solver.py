@@ -174,7 +174,7 @@ def play(problem: Problem, method: Method, budget: Budget) -> Solution:
     from ullage.rl_agent.policy.players import Player, heuristic
 
     left_s = budget.remaining_s()
-    if left_s < COMPILE_S and not is_ready():
+    if not (is_ready() or budget.has_time_to_compile(COMPILE_S)):
         raise not_compiled(method.solver, COMPILE_S, left_s)
     for_msa, with_addresses, playing = (budget.share(share) for share in _shares_of(problem))
     instance = game_instance_of(problem)

@@ -5,6 +5,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+# Work by which a process measures its share of a core, in seconds of the processor.
+MEASURED_S = 0.02
+# Seconds that solvers reserve for compiling are so many times what an idle core takes.
+COMPILING_MARGIN = 3.0
+
+
+def core_share() -> float:
+    """Share of a core that this process has now, at most 1: by a moment of work."""
+    wall_s, work_s = time.monotonic(), time.process_time()
+    done_s = 0.0
+    while done_s < MEASURED_S:
+        done_s = time.process_time() - work_s
+    return min(1.0, done_s / max(time.monotonic() - wall_s, MEASURED_S))
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -36,6 +50,27 @@ class Budget:
         """Whether the deadline has passed."""
         return self.remaining_s() <= 0
 
+    def has_time_for(self, work_s: float) -> bool:
+        """Whether so many seconds of the processor fit in, beside all else that it does now.
+
+        For what nothing interrupts, as importing a library. Without a deadline all does.
+        """
+        if self.deadline is None:
+            return True
+        left_s = self.deadline - time.monotonic()
+        return left_s >= work_s and left_s * core_share() >= work_s
+
+    def has_time_to_compile(self, reserved_s: float) -> bool:
+        """Whether there is time to compile kernels, which nothing interrupts.
+
+        Args:
+            reserved_s: seconds that must be left; an idle core takes a third of them.
+        """
+        if self.deadline is None:
+            return True
+        is_left = self.deadline - time.monotonic() > reserved_s
+        return is_left and self.has_time_for(reserved_s / COMPILING_MARGIN)
+
     def share(self, share: float, *, at_least_s: float = 0.0) -> "Budget":
         """A part of the time that is left from now on; all of it where there is no limit.
 
@@ -43,11 +78,20 @@ class Budget:
             share: of the time left, from 0 to 1.
             at_least_s: seconds that the part has at least, while there are so many.
         """
-        if self.deadline is None:
+
+        def end(limit: float | None, now: float) -> float | None:
+            if limit is None:
+                return None
+            left_s = max(0.0, limit - now)
+            return now + min(left_s, max(at_least_s, share * left_s))
+
+        if self.deadline is None and self.work_ends is None:
             return self
-        left_s = max(0.0, self.remaining_s())
-        part_s = min(left_s, max(at_least_s, share * left_s))
-        return replace(self, deadline=time.monotonic() + part_s)
+        return replace(
+            self,
+            deadline=end(self.deadline, time.monotonic()),
+            work_ends=end(self.work_ends, time.process_time()),
+        )
 
     def at_most(self, seconds: float) -> "Budget":
         """The same time, but no more than some seconds from now on."""
@@ -55,7 +99,10 @@ class Budget:
 
     def at_most_work(self, seconds: float) -> "Budget":
         """The same time, but no more than some seconds of this process's work from now on."""
-        return replace(self, work_ends=time.process_time() + seconds)
+        ends = time.process_time() + seconds
+        if math.isinf(seconds) or (self.work_ends is not None and self.work_ends <= ends):
+            return self
+        return replace(self, work_ends=ends)
 
     def until(self, deadline: float) -> "Budget":
         """The same time, but no longer than to a `time.monotonic()` value."""

@@ -1,17 +1,20 @@
 """`auto`: a portfolio under one deadline; the best plan wins.
 
-Members run one after the other, cheap ones first. The best plan so far is always kept: when the
-deadline comes, a member fails or the user presses Ctrl-C, it is the answer. An exact solver follows
-while it may pay: for the time left where a deadline was given and the best plan is not proven best,
-for some seconds, which a note names, where none was given and the plan is far above its bound.
+Members run one after the other, cheap ones first, each in a share of the time that is left; without
+a deadline they have some seconds of the processor together, and a note says whom these cut short.
+The best plan so far is always kept: when the time is over, a member fails or the user presses
+Ctrl-C, it is the answer. An exact solver follows while it may pay: for the time left where a
+deadline was given and the best plan is not proven best, for some seconds, which a note names, where
+none was given and the plan is far above its bound.
 
 With `jobs` members race in processes of their own. What they find is taken in the same order, so
 that the answer is the same; those that no longer matter then are ended.
 """
 
 import math
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -28,21 +31,37 @@ from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.bounds import Bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution, Solver, StopReason
-from ullage.solvers.parameters import parameter
+from ullage.solvers.parameters import ParameterValue, parameter
+from ullage.solvers.paths.greedy import brings_operands
 from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 
 # Seconds without which the exact solver is not run: it needs about a second to begin.
 LEAST_REFINE_S = 2.0
-# Member that proves a bound. Of programs with more parts than `MANY_PARTS` it is run first, and the
-# others only where its plan is further above its bound than `FAR_PARTS`: they pack thousands of
-# short residencies, which takes them ten times as long, and exact solvers are for whole tensors.
+# Member that proves a bound. It is run first where the others take longer: where operands must be
+# brought in pieces, and of programs with more parts than `MANY_PARTS`, of which the others are run
+# only where its plan is further above its bound than `FAR_PARTS`: they pack thousands of short
+# residencies, which takes them ten times as long, and exact solvers are for whole tensors.
 BOUNDING = "fluid"
 MANY_PARTS = 300
 FAR_PARTS = 0.05
 # Seconds of each of them where there is no time limit.
 PARTS_PATIENCE_S = 5.0
+# Members that the one with a bound holds its plan against; with them beside it, it need not.
+HEURISTICS = ("greedy", "msa")
+# What members count in shares of the time, others 1; those that take moments have all that is left.
+WEIGHTS = {BOUNDING: 2.0, "all-slow": 0.0, "no-spill": 0.0}
+# Share of it of the one that proves a bound where it is first. Where operands must be brought in
+# pieces nobody else follows if this cuts it short: in what is left none makes up for what it lacks.
+FIRST_SHARE = 0.9
+# A plan of such operands no further above its bound is enough.
+PIECES_GAP = 1e-3
+# Parts of a program that the seconds of the processor are for; longer ones have more in proportion.
+WORK_PARTS = 1000
+# Library of the member that proves a bound, and seconds of the processor that importing it takes:
+# nothing interrupts that.
+LIBRARY, IMPORT_S = "ortools", 0.4
 # Member whose plan leaves everything at home.
 NO_MOVES = "all-slow"
 # Relative distance from its bound within which a plan is proven best.
@@ -61,6 +80,12 @@ class PortfolioOptions:
         "greedy,msa,fluid,all-slow,no-spill", "names of the solvers to run, in their order"
     )
     refine: str = parameter("cpsat", "exact solver for plans that are not proven best; empty: none")
+    work_s: float = parameter(
+        8.0,
+        "seconds of the processor that members have together where no time limit is given, more in "
+        f"proportion for programs of more than {WORK_PARTS} parts",
+        least=0,
+    )
     patience_s: float = parameter(
         4.0,
         "seconds of the exact solver where no time limit is given and the plan is more than 1 % "
@@ -72,6 +97,16 @@ class PortfolioOptions:
     )
     engine: str = parameter("processes", "what runs the processes of a race", choices=ENGINES)
     seed: int = parameter(0, "of all members")
+
+
+def work_for(problem: Problem, seconds: float) -> float:
+    """Seconds of the processor that all members have for a problem without a time limit.
+
+    Args:
+        problem: the problem.
+        seconds: those of a program of up to `WORK_PARTS` parts.
+    """
+    return seconds * max(1.0, problem.program.parts / WORK_PARTS)
 
 
 def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Solution:
@@ -94,16 +129,29 @@ def solve(problem: Problem, options: PortfolioOptions, budget: Budget) -> Soluti
     if refiner:
         find_solver(refiner)  # raises at once for an unknown name
     has_many_parts = problem.program.is_cut and problem.program.parts > MANY_PARTS
-    if has_many_parts:
+    if has_many_parts or brings_operands(problem):
         members.sort(key=lambda name: name != BOUNDING)
+    if has_many_parts:
         refiner = ""
-    field = _Field(problem, tuple(members), refiner, options, budget, has_many_parts)
+    work = budget
+    if budget.deadline is None:
+        work = budget.at_most_work(work_for(problem, options.work_s))
+    field = _Field(
+        problem,
+        tuple(members),
+        refiner,
+        options,
+        budget,
+        work,
+        work.remaining_s() if budget.deadline is None else math.inf,
+        has_many_parts,
+    )
     race = _Race(problem)
     if options.jobs == 1 and options.engine == ENGINES[0]:
         _run_in_turn(field, race)
     else:
         _run_side_by_side(field, race)
-    return race.solution(time_is_over=budget.is_over())
+    return race.solution(time_is_over=budget.deadline is not None and budget.is_over())
 
 
 class _Field(NamedTuple):
@@ -115,6 +163,8 @@ class _Field(NamedTuple):
         refiner: an exact solver that comes last, where it pays; empty: none.
         options: of the portfolio.
         budget: of all.
+        work: of the members; where there is no deadline, it ends after some work.
+        work_s: seconds of the processor of that work, infinite with a deadline.
         has_many_parts: the program has more than `MANY_PARTS`.
     """
 
@@ -123,6 +173,8 @@ class _Field(NamedTuple):
     refiner: str
     options: PortfolioOptions
     budget: Budget
+    work: Budget
+    work_s: float
     has_many_parts: bool
 
     @property
@@ -140,9 +192,39 @@ class _Field(NamedTuple):
             return PARTS_PATIENCE_S
         return math.inf
 
+    def share(self, number: int) -> float:
+        """Share of the time left that one has in its turn."""
+        if number == len(self.members):
+            return 1.0
+        if number == 0 and self.members[0] == BOUNDING and len(self.members) > 1:
+            return FIRST_SHARE
+        weights = [WEIGHTS.get(name, 1.0) for name in self.members[number:]]
+        return weights[0] / sum(weights) if weights[0] else 1.0
+
+    def allowed(self, number: int) -> Budget:
+        """The time of one in its turn."""
+        part = self.budget if number == len(self.members) else self.work
+        return part.share(self.share(number)).at_most(self.most_s(number))
+
+    def parameters(self, number: int) -> Mapping[str, ParameterValue]:
+        """Parameters of one: what others are asked for anyway need not be made twice."""
+        if self.names[number] == BOUNDING and set(HEURISTICS) <= set(self.members):
+            return {"own_plan": True}
+        return {}
+
+    def is_late(self, race: "_Race", number: int) -> bool:
+        """Whether there is no time for another member; without a deadline there is until a plan."""
+        if self.work.is_over():
+            return self.budget.deadline is not None or race.best is not None
+        if brings_operands(self.problem) and race.is_cut_short(BOUNDING):
+            return True
+        loads = self.names[number] == BOUNDING and LIBRARY not in sys.modules
+        return loads and not self.work.has_time_for(IMPORT_S)
+
     def is_decided(self, race: "_Race", number: int) -> bool:
         """Whether the one that is next in turn makes no difference, nor any behind it."""
-        if race.gap() <= SAME or (self.has_many_parts and race.gap() <= FAR_PARTS):
+        enough = PIECES_GAP if brings_operands(self.problem) else SAME
+        if race.gap() <= (FAR_PARTS if self.has_many_parts else enough):
             return True
         return number == len(self.members) and not _is_worth_refining(self, race)
 
@@ -153,6 +235,7 @@ def _run_in_turn(field: _Field, race: "_Race") -> None:
     Raises:
         KeyboardInterrupt: interrupted before any plan.
     """
+    left_out: list[str] = []
     for number, name in enumerate(field.names):
         if field.is_decided(race, number):
             break
@@ -161,14 +244,19 @@ def _run_in_turn(field: _Field, race: "_Race") -> None:
             break
         if is_refiner:
             race.note_patience(field)
-        if field.budget.is_over():
-            race.leave_out(field.members[number:])
-            break
+        elif field.is_late(race, number):
+            left_out.append(name)
+            continue
         field.budget.progress(f"solving with {name}")
         try:
-            allowed = field.budget.at_most(field.most_s(number))
-            outcome = run_solver(name, field.problem, allowed, seed=field.options.seed)
-            race.enter(outcome)
+            outcome = run_solver(
+                name,
+                field.problem,
+                field.allowed(number),
+                parameters=field.parameters(number),
+                seed=field.options.seed,
+            )
+            race.enter(outcome, name, is_member=not is_refiner)
             if outcome.interrupted:
                 race.interrupted = True
                 break
@@ -179,6 +267,7 @@ def _run_in_turn(field: _Field, race: "_Race") -> None:
                 raise
             race.interrupted = True
             break
+    race.leave_out(left_out, field)
 
 
 class _Runner(NamedTuple):
@@ -190,6 +279,8 @@ class _Runner(NamedTuple):
         seed: of everything random.
         ends: `time.time()` value of the deadline: clocks of two machines agree on that alone.
         most_s: seconds from its start.
+        work_s: of its process.
+        parameters: of the solver.
     """
 
     name: str
@@ -197,14 +288,19 @@ class _Runner(NamedTuple):
     seed: int
     ends: float
     most_s: float
+    work_s: float
+    parameters: Mapping[str, ParameterValue]
 
 
 def _run(runner: _Runner) -> Outcome | UllageError:
     """What comes of one that races; its time begins now."""
     left_s = min(runner.most_s, runner.ends - time.time())
     budget = Budget(None if math.isinf(left_s) else time.monotonic() + left_s)
+    budget = budget.at_most_work(runner.work_s)
     try:
-        return run_solver(runner.name, runner.problem, budget, seed=runner.seed)
+        return run_solver(
+            runner.name, runner.problem, budget, parameters=runner.parameters, seed=runner.seed
+        )
     except UllageError as error:
         return error
 
@@ -218,9 +314,19 @@ def _run_side_by_side(field: _Field, race: "_Race") -> None:
     names = field.names
     if field.refiner and not _has_time_to_refine(field):
         names = field.members
-    ends = time.time() + field.budget.remaining_s()
+    ends = math.inf
+    if field.budget.deadline is not None:
+        ends = time.time() + field.budget.remaining_s()
     runners = [
-        _Runner(name, field.problem, field.options.seed, ends, field.most_s(number))
+        _Runner(
+            name,
+            field.problem,
+            field.options.seed,
+            ends,
+            field.most_s(number),
+            math.inf if number == len(field.members) else field.work_s,
+            field.parameters(number),
+        )
         for number, name in enumerate(names)
     ]
     found: dict[int, Outcome | UllageError] = {}
@@ -234,7 +340,7 @@ def _run_side_by_side(field: _Field, race: "_Race") -> None:
             return
         if number == len(field.members):
             race.note_patience(field)
-        race.enter(outcome)
+        race.enter(outcome, names[number], is_member=number < len(field.members))
         if race.best is outcome:
             field.budget.on_improvement(outcome.value)
 
@@ -258,7 +364,8 @@ def _run_side_by_side(field: _Field, race: "_Race") -> None:
         take(number)
     if race.interrupted and race.best is None:
         raise KeyboardInterrupt
-    race.leave_out([name for number, name in enumerate(field.members) if number not in found])
+    left_out = [name for number, name in enumerate(field.members) if number not in found]
+    race.leave_out(left_out, field)
 
 
 def _waited_until(budget: Budget) -> float:
@@ -287,17 +394,30 @@ class _Race:
         self._refusal: UllageError | None = None
         self._failure: UllageError | None = None
         self._late: TimeLimitError | None = None
+        self._cut_short: list[str] = []  # members whose time was over before they were done
 
-    def enter(self, outcome: Outcome) -> None:
-        """Keep an outcome if it is the best so far; its bound if that is the highest so far."""
+    def enter(self, outcome: Outcome, name: str, *, is_member: bool) -> None:
+        """Keep an outcome if it is the best so far; its bound if that is the highest so far.
+
+        Args:
+            outcome: the outcome.
+            name: of the solver that was run.
+            is_member: it is no exact solver behind the members.
+        """
         plan = outcome.plan
         self.makers.add(plan.solver)
+        if is_member and outcome.solution.stop_reason == "time limit":
+            self._cut_short.append(name)
         if plan.lower_bound is not None and (
             self.bound is None or plan.lower_bound > self.bound.value
         ):
             self.bound = Bound(plan.lower_bound, plan.bound_source)
         if self.best is None or outcome.value < self.best.value:
             self.best = outcome
+
+    def is_cut_short(self, name: str) -> bool:
+        """Whether a member has a plan and a bound that more time would better."""
+        return name in self._cut_short and self.bound is not None
 
     def gap(self) -> float:
         """How far the best plan is above the best bound; infinite without one."""
@@ -323,14 +443,24 @@ class _Race:
             self._failure = self._failure or error
         self.notes.append(f"auto: {name} found no plan: {error.message}")
 
-    def leave_out(self, names: Sequence[str]) -> None:
+    def leave_out(self, names: Sequence[str], field: _Field) -> None:
         """Note members that time left out, but for those whose plan another one handed in.
 
-        Nothing is lost with the plan that moves no data.
+        Nothing is lost with the plan that moves no data. Where nobody has set a limit, those that
+        the seconds of the processor cut short are noted as well.
         """
         left = [name for name in names if name not in self.makers and name != NO_MOVES]
-        if left:
-            self.notes.append(f"auto: the time limit left out {', '.join(left)}")
+        if math.isinf(field.work_s):
+            if left:
+                self.notes.append(f"auto: the time limit left out {', '.join(left)}")
+            return
+        late = [f"cut {' and '.join(self._cut_short)} short"] if self._cut_short else []
+        late += [f"left out {' and '.join(left)}"] if left else []
+        if late:
+            self.notes.append(
+                f"auto: {field.work_s:.2g} s of the processor, which it has without a time limit, "
+                f"{' and '.join(late)} (--time-limit gives more)"
+            )
 
     def solution(self, *, time_is_over: bool) -> Solution:
         """The best plan with the best bound; raises where there is none."""
@@ -392,7 +522,7 @@ def _has_time_to_refine(field: _Field) -> bool:
     """Whether the exact solver has so much time that it can begin."""
     if field.budget.deadline is None:
         return field.options.patience_s > 0
-    return field.budget.remaining_s() >= LEAST_REFINE_S
+    return field.budget.has_time_for(LEAST_REFINE_S)
 
 
 SOLVER = Solver(

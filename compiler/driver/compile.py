@@ -1,5 +1,6 @@
 """The main job: model -> graph -> order -> problem -> plan, verified and scored."""
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ullage.compiler import frontend
 from ullage.compiler.common.errors import InfeasibleError, TimeLimitError, UsageError
 from ullage.compiler.common.kernel_cache import compiling_told
+from ullage.compiler.common.kernel_store import activity
 from ullage.compiler.common.units import objective_text
 from ullage.compiler.driver.anytime import Improvement, joined, trace_of
 from ullage.compiler.driver.bounding import (
@@ -64,6 +66,7 @@ from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.bounds.schedules import why_unbounded
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solver, StopReason
+from ullage.solvers.portfolio import PortfolioOptions, work_for
 from ullage.solvers.run import Outcome, run_solver
 from ullage.solvers.scheduling.orders import JOINT, find_order
 
@@ -78,6 +81,8 @@ SHORT_STEPS = 4000
 # The first run of `all-slow` works out and imports what later ones find ready: where it took less
 # than this share of the time left, a second one tells what checks will take.
 AGAIN_SHARE = 0.1
+# The same where it did import modules, so that a second one will take far less.
+AGAIN_IMPORTED_SHARE = 0.5
 # Time kept for verifying, scoring and replaying a plan, in multiples of that second run: 1.1 to 1.8
 # were measured on programs of 58 to 5,002 steps.
 CLOSING_SHARE = 2.5
@@ -87,6 +92,9 @@ MOST_CLOSING_SHARE = 0.4
 QUICKEST = "greedy"
 # Seconds that it has at least then, and once more where they went into loading its kernels.
 QUICKEST_S = 0.5
+# Share of the seconds of the processor that `auto` has without a time limit, for the plan of whole
+# operators and for that of another schedule, each.
+PART_SHARE = 0.5
 # Whole operators are planned once more where the search for another schedule leaves this many times
 # the seconds that their planning was cut short after.
 MORE_TIME = 2.0
@@ -406,7 +414,8 @@ def _solve_before(
         quick_bound: as of `solve_prepared`.
     """
     begun = time.monotonic()
-    plain, refused = _whole_first(prepared, options, quick_bound=quick_bound)
+    half = _with_work(prepared, options)
+    plain, refused = _whole_first(half, options, quick_bound=quick_bound)
     if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
         return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
     name = _alternative(options)
@@ -423,6 +432,7 @@ def _solve_before(
             raise with_less_memory(error, refused) from error
         raise
     if "schedule" in found.model or found.other is not prepared.other:
+        found = found if plain is None else _with_work(found, options)
         result = _better_of(plain, found, options, begun, quick_bound=quick_bound)
         return with_repetitions_bound(result, found)
     if plain is None:
@@ -433,6 +443,15 @@ def _solve_before(
     reason = f"no {name.text} found in {found.schedule_s:.1f} s {name.better}"
     plain = replace(plain, whole_because=reason, schedule_s=found.schedule_s)
     return _ended(with_repetitions_bound(plain, found), prepared)
+
+
+def _with_work(part: Prepared, options: CompileOptions) -> Prepared:
+    """A part of a job of two with its share of the seconds that `auto` has where none are given."""
+    if options.solver != DEFAULT_SOLVER or options.time_limit_s is not None:
+        return part
+    if "work_s" in options.parameters:
+        return part
+    return replace(part, work_s=PART_SHARE * work_for(part.problem, PortfolioOptions().work_s))
 
 
 def _whole_first(
@@ -621,22 +640,25 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
             f"{len(problem.steps)} steps; to make, verify and replay the quickest "
             f"plan of them takes about {least_s:.2f} s; give more time (--time-limit)"
         )
+    modules = len(sys.modules)
     begun = time.process_time()  # what others use of the processors tells nothing of the checks
     early = options.solver != "all-slow" and options.minimised != "peak"
-    slowest = _reference(problem) if early else None
+    slowest = _reference(problem, budget) if early else None
     reference = None if slowest is None else slowest.score
     took_s = 0.0
     if deadline is not None:  # checks after solving take a few times as long as this reference
         took_s = time.process_time() - begun
-        if early and took_s < AGAIN_SHARE * budget.remaining_s():
+        again = AGAIN_SHARE if len(sys.modules) == modules else AGAIN_IMPORTED_SHARE
+        if early and took_s < again * budget.remaining_s():
             begun = time.process_time()
-            _reference(problem)
+            _reference(problem, budget)
             took_s = min(took_s, time.process_time() - begun)
         most_s = MOST_CLOSING_SHARE * max(0.0, budget.remaining_s())
         budget = budget.reserving(min(CLOSING_SHARE * took_s, most_s))
     options.progress(f"solving with {options.solver}")
     begun = time.monotonic()
-    outcome = _in_time(solver, problem, budget, options, slowest, took_s)
+    allowed = budget if prepared.work_s is None else budget.at_most_work(prepared.work_s)
+    outcome = _in_time(solver, problem, allowed, options, slowest, took_s)
     solve_s = time.monotonic() - begun
     took_s = took_s if early else solve_s
     plan, cost = outcome.plan, outcome.score
@@ -644,7 +666,7 @@ def _solve_in_order(prepared: Prepared, options: CompileOptions, *, quick_bound:
     options.progress("replaying")
     if not early:  # `peak` plans for another capacity than the target's
         slow = options.solver == "all-slow"
-        slowest = None if slow else _reference(plan.problem)
+        slowest = None if slow else _reference(plan.problem, budget)
         reference = cost if slow else None if slowest is None else slowest.score
     fallbacks = tuple(f"{f.kind} {f.operator}: {f.reason}" for f in prepared.graph.fallbacks)
     interrupted = outcome.interrupted
@@ -739,8 +761,10 @@ def _in_time(
     ended = best.solution.stop_reason
     if slow is None or (best is not slow and (ended != "time limit" or best.value < slow.value)):
         return best
+    loaded = activity.loaded
     found = _quickest(problem, options, max(QUICKEST_S, quick_s))
-    if found is not None and found.value >= best.value and not found.interrupted:
+    is_no_gain = found is not None and found.value >= best.value and not found.interrupted
+    if is_no_gain and activity.loaded > loaded:
         found = _quickest(problem, options, max(QUICKEST_S, quick_s))
     if found is not None and (found.value < best.value or found.interrupted):
         best = found
@@ -759,9 +783,9 @@ def _quickest(problem: Problem, options: CompileOptions, seconds: float) -> Outc
         return None
 
 
-def _reference(problem: Problem) -> Outcome | None:
+def _reference(problem: Problem, budget: Budget) -> Outcome | None:
     """The plan with everything at home; None where the home tiers are too small."""
     try:
-        return run_solver("all-slow", problem.minimising("latency"))
+        return run_solver("all-slow", problem.minimising("latency"), budget.for_member())
     except InfeasibleError:  # the home tiers are too small for everything at once
         return None

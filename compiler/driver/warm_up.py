@@ -198,9 +198,15 @@ def _path_kernels() -> tuple[Any, ...]:
 
 
 def _run_paths() -> None:
-    from ullage.solvers.run import run_solver
+    from ullage.solvers.paths.paths import Finder
+    from ullage.solvers.paths.setting import tiered_problem
+    from ullage.solvers.paths.slices import streaming_prices
 
-    run_solver("fluid", _tiny("phone-npu-flash"))
+    tiered = tiered_problem(_tiny("phone-npu-flash"))
+    finder = Finder(tiered.network)  # compiled, however small the problem is
+    for live_range in tiered.live_ranges:
+        if live_range is not None:
+            finder.cheapest(live_range, streaming_prices(tiered.network), exact=True)
 
 
 def _packing_kernels() -> tuple[Any, ...]:

@@ -84,7 +84,7 @@ def solve(problem: Problem, options: MuZeroParameters, budget: Budget) -> Soluti
         residencies = [residency for _, _, residency in instance.residency_state.all_residencies()]
         note = f"muzero: nothing to decide, all tensors live in {problem.target.fastest.name}"
         return Solution(assemble(problem, instance.segments, residencies), notes=(note,))
-    if limit_s < GAME_COMPILE_S and not is_ready():
+    if not (is_ready() or training.has_time_to_compile(GAME_COMPILE_S)):
         raise not_compiled("muzero", GAME_COMPILE_S, limit_s)
     rivals = rivals_of(problem, budget)
     reference_s = reference_of(problem, instance, rivals.values())

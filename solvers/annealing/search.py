@@ -124,7 +124,7 @@ def improve(
         return state, ""
     if accesses > MAX_ACCESSES:
         return state, f"fluid: no search over {accesses} uses; it takes up to {MAX_ACCESSES}"
-    if budget.remaining_s() < COMPILE_S and not is_ready():
+    if not (is_ready() or budget.has_time_to_compile(COMPILE_S)):
         return state, too_late_to_compile("fluid: no search", COMPILE_S)
     tables = search_tables(state, seed)
     if not tables.ints[SIZES, ACCESSES]:

@@ -8,14 +8,14 @@ from ullage.solvers.paths.network import needs_detour
 from ullage.solvers.paths.streaming import home_assignment, streaming_assignment
 
 
-def solve(problem: Problem, _options: NoOptions, _budget: Budget) -> Solution:
+def solve(problem: Problem, _options: NoOptions, budget: Budget) -> Solution:
     """The plan that keeps nothing in the fastest tier.
 
     Raises:
         InfeasibleError: an operator's mandatory operands do not fit.
     """
     if needs_detour(problem.target):
-        return Solution(streaming_assignment(problem))
+        return Solution(streaming_assignment(problem, budget))
     return Solution(home_assignment(problem))
 
 

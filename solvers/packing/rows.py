@@ -147,7 +147,7 @@ def _searched(
     tries = min(most, MAX_PAIRS // pairs)
     kernel, at_once = try_orders, SLICE_PAIRS // pairs + 1
     is_short = tries * pairs <= PLAIN_PAIRS
-    if is_short or (budget.remaining_s() < COMPILE_S and not is_compiled(try_orders)):
+    if is_short or not (is_compiled(try_orders) or budget.has_time_to_compile(COMPILE_S)):
         kernel, at_once = interpreted(try_orders), PLAIN_SLICE_PAIRS // pairs + 1
         tries = tries if is_short else int(tries * PLAIN_SHARE)
     budget = budget.share(SEARCH_SHARE)

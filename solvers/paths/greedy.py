@@ -12,7 +12,6 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
-from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import value_of
@@ -20,7 +19,6 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.improve import improved, is_enough, keep_free
 from ullage.solvers.paths.network import PathPrices, needs_detour
-from ullage.solvers.paths.path_search import sweep, trace
 from ullage.solvers.paths.paths import ALL_TIERS, Path
 from ullage.solvers.paths.plan import NoAddress
 from ullage.solvers.paths.setting import TieredProblem, tiered_problem
@@ -54,20 +52,8 @@ SETUPS_COUNT = 0.05
 KEEP_TRIES = 4
 # Steps up to which weights are kept in steady state where operators reach them at home as well.
 MOST_STREAMING_STEPS = 3000
-# Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
-COMPILE_S = 6.0
 # Order of segments: (tiered problem, segment) -> sort key.
 Rank = Callable[[TieredProblem, int], tuple[float, ...]]
-
-
-def is_ready() -> bool:
-    """Whether the search for paths is compiled."""
-    return is_compiled(sweep) and is_compiled(trace)
-
-
-def has_time_to_search(budget: Budget) -> bool:
-    """Whether the search for paths is compiled, or there is time to compile it."""
-    return is_ready() or budget.remaining_s() > COMPILE_S
 
 
 def brings_operands(problem: Problem) -> bool:
@@ -146,11 +132,13 @@ def plan_of_pieces(problem: Problem, ranks: Sequence[Rank], budget: Budget) -> A
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    tiered = tiered_problem(problem, compiles=has_time_to_search(budget))
+    tiered = tiered_problem(problem, budget)
     slicer, reference = streaming(tiered)
     if budget.is_over():
         return reference
     reference = stays_where_there_is_room(tiered, slicer, reference, budget.is_over)
+    if budget.is_over():
+        return reference
     streamed = {index: list(items) for index, items in slicer.items.items()}
     pieces = _pieces(tiered, slicer)
     found = _descent(tiered, slicer, pieces, reference, ranks[0], budget)
@@ -203,6 +191,8 @@ def _descent(
         budget: the time.
     """
     problem, is_over = tiered.network.problem, budget.is_over
+    if is_over():
+        return reference
     slicer.place(pieces)
     order = sorted(slicer.items, key=lambda index: rank(tiered, index))
     try:

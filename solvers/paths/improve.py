@@ -42,7 +42,12 @@ def improved(
     plan: Assignment,
     budget: Budget,
 ) -> Assignment:
-    """The plan with its slices on better paths, where these have addresses."""
+    """The plan with its slices on better paths, where these have addresses.
+
+    It is as it was where the time is over.
+    """
+    if budget.is_over():
+        return plan
     start = _copied(slicer)
     for attempt in range(1, POLISHES + 1):
         if polish(tiered.network, slicer, order, budget.is_over) <= 0:
@@ -62,12 +67,12 @@ def improved(
 def joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment, budget: Budget) -> Assignment:
     """The plan with fewer transfers where that makes it faster; the slices stay as they are."""
     network = tiered.network
-    if not (network.is_timed and network.setups_s.any()):
+    if budget.is_over() or not (network.is_timed and network.setups_s.any()):
         return plan
     known = _copied(slicer)
     best = plan
     for in_order in (False, True):
-        if is_enough(network.problem, best):
+        if budget.is_over() or is_enough(network.problem, best):
             break
         if in_order and not move_in_order_of_need(network, slicer, budget.is_over):
             break
@@ -75,6 +80,8 @@ def joined(tiered: TieredProblem, slicer: Slicer, plan: Assignment, budget: Budg
         if not (count or in_order):  # what leaves home beside a neighbour may stay so
             known = _copied(slicer)
         best = min(best, _placed(tiered, slicer, best), key=value_of)
+        if budget.is_over():
+            break
         if move_in_idle_time(network, slicer, LP_SHARE * budget.remaining_s()):
             best = min(best, _placed(tiered, slicer, best), key=value_of)
     slicer.place(known)

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.common.kernel_cache import is_compiled
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
 from ullage.solvers.paths.network import LiveRange, TierNetwork, live_range_of
+from ullage.solvers.paths.path_search import sweep, trace
 from ullage.solvers.paths.paths import Finder
 from ullage.solvers.state.infeasibility import padding_on_top, step_refusal
 from ullage.solvers.state.segments import Segment, segments_of
@@ -16,6 +19,22 @@ PLAIN_WORK = 6_000
 # How many times more often a path is searched for in steady state: for all sets of tiers in which
 # it may cross the loop boundary, and again from other weights kept.
 STEADY_WORK = 20
+# Seconds reserved for compiling: three times what an idle core of 2025 takes (docs/kernels.md).
+COMPILE_S = 6.0
+# Seconds of the processor that importing numba and loading what was compiled take.
+LOAD_S = 0.5
+
+
+def is_ready() -> bool:
+    """Whether the search for paths is compiled."""
+    return is_compiled(sweep) and is_compiled(trace)
+
+
+def has_time_to_search(budget: Budget) -> bool:
+    """Whether there is time to load the search for paths, and to compile it where it must be."""
+    if not budget.has_time_for(LOAD_S):
+        return False
+    return is_ready() or budget.has_time_to_compile(COMPILE_S)
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,8 @@ class TieredProblem:
         live_ranges: of the segments; None for one that never exists.
         uncapacitated: mask of the tiers with room for everything.
         finder: finds cheapest paths.
+        lacks_time: the finder searches in plain Python only because time is too short to compile
+            or load it: a search takes long.
     """
 
     network: TierNetwork
@@ -35,6 +56,7 @@ class TieredProblem:
     live_ranges: tuple[LiveRange | None, ...]
     uncapacitated: int
     finder: Finder
+    lacks_time: bool = False
 
     @property
     def capacitated(self) -> list[int]:
@@ -42,12 +64,12 @@ class TieredProblem:
         return [m for m in range(self.network.tiers) if not self.uncapacitated >> m & 1]
 
 
-def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
+def tiered_problem(problem: Problem, budget: Budget | None = None) -> TieredProblem:
     """Make a problem ready: its network, segments and live ranges.
 
     Args:
         problem: the problem.
-        compiles: there is time to compile the search for paths, or it is compiled already.
+        budget: the time, where it may be too short to compile or load the search for paths.
 
     Raises:
         InfeasibleError: an operator's workspace alone does not fit.
@@ -62,8 +84,10 @@ def tiered_problem(problem: Problem, *, compiles: bool = True) -> TieredProblem:
     live_ranges = tuple(live_range_of(network, segment, uncapacitated) for segment in segments)
     work = network.steps * len(segments) << network.tiers
     work *= STEADY_WORK if problem.steady_state else 1
-    finder = Finder(network, is_plain=work <= PLAIN_WORK or not compiles)
-    return TieredProblem(network, segments, live_ranges, uncapacitated, finder)
+    is_small = work <= PLAIN_WORK
+    lacks_time = not (is_small or budget is None or has_time_to_search(budget))
+    finder = Finder(network, is_plain=is_small or lacks_time)
+    return TieredProblem(network, segments, live_ranges, uncapacitated, finder, lacks_time)
 
 
 def _workspace_refusal(problem: Problem, segments: Sequence[Segment]) -> InfeasibleError:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pages import page_size
 from ullage.solvers.paths.plan import NoAddress, residencies_of, transfers_of
 from ullage.solvers.paths.refusal import refusal
@@ -47,13 +48,17 @@ def home_assignment(problem: Problem) -> Assignment:
     )
 
 
-def streaming_assignment(problem: Problem) -> Assignment:
+def streaming_assignment(problem: Problem, budget: Budget | None = None) -> Assignment:
     """The assignment that streams operators one by one: the reference where home is out of reach.
+
+    Args:
+        problem: the problem.
+        budget: as of `tiered_problem`.
 
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    return streaming(tiered_problem(problem))[1]
+    return streaming(tiered_problem(problem, budget))[1]
 
 
 def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:

@@ -51,8 +51,9 @@ def choose_kernel(
         compiles: decides instead, where it is given.
     """
     if compiles is None:
-        has_time = budget.remaining_s() > COMPILE_S or is_compiled(kernel)
-        compiles = accesses > FEW_ACCESSES and has_time
+        compiles = accesses > FEW_ACCESSES and (
+            is_compiled(kernel) or budget.has_time_to_compile(COMPILE_S)
+        )
     if compiles:
         return ChosenKernel(kernel, SLICE_WORK, is_compiled=True)
     plain = interpreted(kernel)

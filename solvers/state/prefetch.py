@@ -77,7 +77,7 @@ def prefetched(
     must = _mandatory(state)
     if state.untouched:  # the tables do not know where they lie
         return fetched_near(state, budget)
-    if searches and (budget.remaining_s() > COMPILE_S or is_compiled(work_on)):
+    if searches and (is_compiled(work_on) or budget.has_time_to_compile(COMPILE_S)):
         best = _best([state, *_searched(state, must, budget, seed)])
         return best if best is not state else fetched_near(state, budget)
     best = fetched_near(state, budget)
@@ -162,8 +162,10 @@ def _in_orders(
             return
         fetches.leave_addresses(share)
         looks = len(fetches.slots) * state.steps
-        has_time = budget.remaining_s() > COMPILE_S or is_compiled(work_on)
-        kernel = choose_kernel(work_on, 0, budget, compiles=looks > PLAIN_LOOKS and has_time)
+        compiles = looks > PLAIN_LOOKS and (
+            is_compiled(work_on) or budget.has_time_to_compile(COMPILE_S)
+        )
+        kernel = choose_kernel(work_on, 0, budget, compiles=compiles)
         fetches.place(kernel, SHORTEN, 1, budget)
         begun = decided(fetches.tables)
         best_s, best = math.inf, begun

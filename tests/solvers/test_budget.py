@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ullage.solvers import budget as budget_module
 from ullage.solvers.budget import Budget
 
 
@@ -88,6 +89,43 @@ def test_work_is_limited_by_what_the_process_does(
     clock[0] += 1000.0
     assert budget.remaining_s() == 5.0
     assert budget.until(clock[0] + 1.0).remaining_s() == 1.0
-    assert budget.share(0.5).remaining_s() == 5.0
+    half = budget.share(0.5)
+    assert half.remaining_s() == 2.5
+    assert half.deadline is None
+    assert half.at_most_work(3.0) is half  # a limit only shortens
+    assert half.at_most_work(1.0).remaining_s() == 1.0
+    assert half.at_most_work(math.inf) is half
+    both = budget.until(clock[0] + 8.0).share(0.25)
+    assert (both.deadline, both.work_ends) == (clock[0] + 2.0, 11.25)
     work[0] += 5.0
     assert budget.is_over()
+    assert budget.share(0.5).remaining_s() == 0.0
+
+
+def test_what_nothing_interrupts_needs_a_share_of_a_core(
+    clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = [1.0]
+    monkeypatch.setattr(budget_module, "core_share", lambda: share[0])
+    budget = Budget(clock[0] + 6.0)
+    assert budget.has_time_for(6.0)
+    assert budget.has_time_to_compile(5.9)
+    assert not budget.has_time_to_compile(6.0)
+    share[0] = 1 / 3
+    assert budget.has_time_for(1.9)
+    assert not budget.has_time_for(2.1)
+    assert budget.has_time_to_compile(5.9)
+    share[0] = 0.25  # compiling takes four times as long as on an idle core
+    assert not budget.has_time_to_compile(5.9)
+    assert Budget().has_time_for(1e9)
+    assert Budget().at_most_work(1.0).has_time_to_compile(1e9)
+
+
+def test_the_share_of_a_core_is_what_a_moment_of_work_gets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = iter([10.0, 10.01, 10.025])
+    monkeypatch.setattr(time, "process_time", lambda: next(work))
+    walls = iter([100.0, 100.1])
+    monkeypatch.setattr(time, "monotonic", lambda: next(walls))
+    assert budget_module.core_share() == pytest.approx(0.25)

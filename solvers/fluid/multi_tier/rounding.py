@@ -26,6 +26,10 @@ from ullage.solvers.paths.streaming import assignment_of, listed
 TRIES = 10
 # How many of those tries leave more room free; later ones give up loop-carried slices.
 KEEPS_FREE = 3
+# The last tries give up all that is loop-carried in a tier; where the time is over they come next,
+# and may take some seconds more: without addresses the time before was for nothing.
+LATE_TRIES = 3
+LATE_S = 0.4
 # Share of a segment from which on a path gets a slice; less is rounding error of the LP.
 LEAST_SHARE = 1e-7
 
@@ -50,17 +54,24 @@ def sliced(
     )
     prices = relaxation.prices
 
-    for attempt in range(1, TRIES + 1):
+    def is_late() -> bool:
+        return budget.remaining_s() < -LATE_S
+
+    attempt = 0
+    while attempt < TRIES:
+        attempt += 1
         for _ in range(2):
-            slicer.take(requests, order, prices, budget.is_over)
+            slicer.take(requests, order, prices, is_late)
         try:
             plan = assignment_of(tiered, slicer)
             # What leaves home together by the relaxation's order may be better than what is found.
             plan = joined(tiered, slicer, plan, budget)
             return improved(tiered, slicer, order, plan, budget)
         except NoAddress as refused:
-            if budget.is_over():
+            if is_late():
                 break
+            if budget.is_over():  # what comes back in steady state is what lacks addresses
+                attempt = max(attempt, TRIES - LATE_TRIES)
             slices = listed(slicer)
             for residency in refused.residencies:
                 bad = slices[residency.slice]
@@ -72,7 +83,14 @@ def sliced(
                     keep_free(slicer, residency, attempt)
                 else:
                     slicer.carries &= ~(1 << residency.tier)  # except for what is requested
-                    _let_go(tiered, slicer, requests, base, residency, whole=attempt > TRIES - 3)
+                    _let_go(
+                        tiered,
+                        slicer,
+                        requests,
+                        base,
+                        residency,
+                        whole=attempt > TRIES - LATE_TRIES,
+                    )
             slicer.place(base)
     return None
 

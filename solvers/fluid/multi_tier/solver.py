@@ -23,8 +23,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import Relaxation
 from ullage.solvers.interface import Solution
 from ullage.solvers.paths.column import Column, column_of
-from ullage.solvers.paths.greedy import COMPILE_S, has_time_to_search, is_ready
-from ullage.solvers.paths.setting import TieredProblem, tiered_problem
+from ullage.solvers.paths.setting import COMPILE_S, TieredProblem, is_ready, tiered_problem
 from ullage.solvers.paths.slices import Slice
 from ullage.solvers.paths.streaming import stays_where_there_is_room, streaming
 from ullage.solvers.state.segments import uses_are_whole
@@ -45,10 +44,9 @@ def solve_tiers(
     Raises:
         InfeasibleError: an operator's operands do not fit wherever they may lie.
     """
-    searches = has_time_to_search(budget)
-    tiered = tiered_problem(problem, compiles=searches)
+    tiered = tiered_problem(problem, budget)
     slicer, reference = streaming(tiered)
-    if not searches:
+    if tiered.lacks_time:
         note = too_late_to_compile("fluid: operators are streamed", COMPILE_S)
         return Solution(reference, notes=(note,))
     reference = stays_where_there_is_room(tiered, slicer, reference, budget.is_over)
@@ -84,7 +82,9 @@ def bound_of_tiers(
     """
     if not uses_are_whole(problem) or not is_ready():
         return None
-    tiered = tiered_problem(problem)
+    tiered = tiered_problem(problem, budget)
+    if tiered.lacks_time:
+        return None
     slicer, reference = streaming(tiered)
     reference = stays_where_there_is_room(tiered, slicer, reference)
     columns = _columns_of(tiered, {index: list(items) for index, items in slicer.items.items()})

@@ -144,7 +144,9 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     items, solved = _relaxed(task, budget)
     bound = bound_of(solved)
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
-    search = _GapSearch(facts, problem, task, budget.share(SURROGATE_SHARE))
+    # Without a limit of the job each may take all of its seconds.
+    part = budget if task.budget.deadline is None else budget.share(SURROGATE_SHARE)
+    search = _GapSearch(facts, problem, task, part)
     choices = search.run(relaxed)
     choices = [*choices[:1], *search.rivals, *choices[1:]]
     others = {one.schedule.parts: one for one in choices if one.schedule.parts != whole.parts}
@@ -171,7 +173,9 @@ def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, l
     items = order_items(task.graph, task.order, task.aliases, problem)
     if items is None or not items.operators:
         return None, []
-    budget = budget.share(RELAXED_SHARE).at_most_work(RELAXED_S)
+    if task.budget.deadline is not None:
+        budget = budget.share(RELAXED_SHARE)
+    budget = replace(budget, work_ends=None).at_most_work(RELAXED_S)  # beside those of the search
     budget.progress("relaxing recomputation")
     return items, solved_relaxations(items, streaming_s(items), budget)
 

@@ -16,7 +16,7 @@ from ullage.compiler.driver import warm_up as warming
 from ullage.compiler.driver.warm_up import FAMILIES, KernelFamily, kept_in, warm_up
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.packing.pack import pack
-from ullage.solvers.paths import greedy as paths
+from ullage.solvers.paths import setting as paths
 from ullage.solvers.state import kernels
 
 
@@ -48,6 +48,13 @@ def test_a_second_run_compiles_nothing_and_neither_do_the_solvers(
     assert activity.compiled == before
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_family_uses_its_kernels_compiled(family: KernelFamily) -> None:
+    """Small programs run them as plain Python, and a warm-up's are small."""
+    family.run()
+    assert [kernel for kernel in family.kernels() if not kernel.signatures] == []
+
+
 def test_families_have_names_of_their_own() -> None:
     assert len({family.name for family in FAMILIES}) == len(FAMILIES)
 
@@ -71,6 +78,7 @@ def test_without_time_to_compile_paths_operators_are_streamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(paths, "is_ready", lambda: False)
+    monkeypatch.setattr(paths, "PLAIN_WORK", 0)
     assert len(load_target("a100-host").tiers) == 3
     soon = Asked(deadline=time.monotonic() + paths.COMPILE_S)
     plan = solve_with("fluid", warming._tiny("a100-host"), soon)

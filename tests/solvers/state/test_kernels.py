@@ -1,13 +1,16 @@
 """Kernels run compiled or plain: the choice, and what plain ones need."""
 
+import math
 import subprocess
 import sys
+import time
 
 import pytest
 
 from tests.support.recurrent import chip, recurrent
 from tests.support.solving import Asked, solve_with
 from ullage.compiler.common.kernel_store import activity
+from ullage.solvers import budget
 from ullage.solvers.budget import Budget
 from ullage.solvers.engine import joining
 from ullage.solvers.engine.jit import Kernel, interpreted
@@ -17,6 +20,7 @@ from ullage.solvers.state.kernels import COMPILE_S, FEW_ACCESSES, choose_kernel
 
 PLAN_WITHOUT_NUMBA = """
 import sys
+import time
 from tests.support.recurrent import chip, recurrent
 from ullage.solvers.run import run_solver
 for name in ("greedy", "msa", "all-slow"):
@@ -39,8 +43,9 @@ def test_kernels_are_compiled_where_that_pays_and_there_is_time(
     monkeypatch: pytest.MonkeyPatch, accesses: int, left_s: float, ready: bool, compiles: bool
 ) -> None:
     monkeypatch.setattr(kernels, "is_compiled", lambda _: ready)
-    monkeypatch.setattr(Budget, "remaining_s", lambda _: left_s)
-    assert choose_kernel(advance, accesses, Budget()).is_compiled is compiles
+    monkeypatch.setattr(budget, "core_share", lambda: 1.0)
+    left = Budget(None if math.isinf(left_s) else time.monotonic() + left_s)
+    assert choose_kernel(advance, accesses, left).is_compiled is compiles
 
 
 def test_plain_functions_call_plain_functions() -> None:
@@ -63,7 +68,7 @@ def test_without_time_to_compile_the_plan_is_the_same(
     expected = solve_with(solver, problem)
     monkeypatch.setattr(kernels, "FEW_ACCESSES", 0)
     monkeypatch.setattr(kernels, "is_compiled", lambda _: False)
-    monkeypatch.setattr(Budget, "remaining_s", lambda _: COMPILE_S - 1)
+    monkeypatch.setattr(Budget, "has_time_to_compile", lambda *_: False)
     before = activity.compiled + activity.loaded
     assert solve_with(solver, problem) == expected
     assert activity.compiled + activity.loaded == before
