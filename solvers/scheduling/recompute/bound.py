@@ -26,7 +26,7 @@ from ullage.solvers.scheduling.recompute.relaxation import RecomputeProgram, rec
 # What proves the bound.
 SOURCE = "recompute-lp"
 # Numbers of marks: evenly in time, and at operators that work long on much memory.
-MARKS, TIGHT_MARKS = (4, 8, 16, 24, 32), (24,)
+MARKS, TIGHT_MARKS = (4, 8, 16, 24, 32), (24, 40)
 # Estimated variables of a program from which on it takes seconds: no more marks than that.
 MOST_VARIABLES = 12_000
 # Share of moving all that an operator accesses that counts as its time, to place marks.
