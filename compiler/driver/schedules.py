@@ -167,10 +167,12 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
             found = _chosen(prepared, order, options, Budget(deadline, options.progress))
         except TimeLimitError as error:
             spent = phases_text(replace(prepared, schedule_s=time.monotonic() - begun))
+            left = f"the time limit{limit_text(prepared, options)} leaves no time for a schedule"
+            if options.time_limit_s is None:
+                left = "the seconds that it has without a time limit did not suffice for a schedule"
             raise TimeLimitError(
-                f"the time limit{limit_text(prepared, options)} leaves no time for a schedule that "
-                f"fits ({spent}): "
-                f"{error.message}; give more memory (--fast-memory) or more time (--time-limit)",
+                f"{left} that fits ({spent}): {error.message}; give more memory (--fast-memory) or "
+                "more time (--time-limit)",
                 error.details,
             ) from error
         schedule, is_cut_short = found.schedule, found.is_cut_short

@@ -48,10 +48,12 @@ from ullage.solvers.scheduling.cascade.valued import (
     schedule_of,
 )
 
-# Seconds that the search takes where the job has no time limit, ...
+# Seconds of the processor that the search takes where the job has no time limit, ...
 DEFAULT_BUDGET_S = 3.0
 # ... and parts of its schedule at most: their plan takes about two seconds more.
 DEFAULT_PARTS = 800
+# Seconds of the processor that a first cut that fits may take there, where operators must be cut.
+FIRST_CUT_S = 8.0
 # Share of the time left that the search takes where there is a limit; the rest is for the plan, ...
 SEARCH_SHARE = 0.6
 # ... of which so many parts are sure to be planned in a second: half as many as were measured.
@@ -289,6 +291,8 @@ def _with_time_for(task: SchedulingTask, parts: float, least_s: float) -> Schedu
         parts: of the schedule.
         least_s: seconds of its quickest plan, which takes longer where parts meet in many cells.
     """
+    if task.job.deadline is None:
+        return task
     left_s = task.job.remaining_s() - max(least_s, parts / PARTS_PER_S)
     return replace(task, budget=task.budget.until(time.monotonic() + left_s))
 
@@ -365,12 +369,14 @@ def schedule_until(task: SchedulingTask, correct: Correct | None = None) -> Casc
     """
     budget = task.budget
     if budget.deadline is None:
-        limited, parts = budget.at_most(DEFAULT_BUDGET_S), DEFAULT_PARTS
+        limited, parts = budget.at_most_work(DEFAULT_BUDGET_S), DEFAULT_PARTS
+        job = budget.at_most_work(FIRST_CUT_S)
     else:
+        job = budget
         limited = budget.share(SEARCH_SHARE)
         parts = round(PARTS_PER_S * (budget.remaining_s() - limited.remaining_s()))
     most_parts = max(len(task.order), min(MOST_PARTS, parts))
-    limited_task = replace(task, budget=limited, most_parts=most_parts, job=budget)
+    limited_task = replace(task, budget=limited, most_parts=most_parts, job=job)
     if task.objective == "peak":
         result = peak_schedule(limited_task)
     else:

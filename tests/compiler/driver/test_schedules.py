@@ -335,6 +335,17 @@ def test_what_does_not_fit_whole_is_planned_in_parts(path: Path) -> None:
     assert raised.value.details["needed_bytes"] > 16
 
 
+def test_without_a_limit_a_first_cut_that_takes_long_is_refused_soon(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_CUT_S", 0.0)
+    options = CompileOptions(
+        target="edge-npu-spm", fast_memory_bytes=4096, dtype="int8", schedule="cascade"
+    )
+    with pytest.raises(TimeLimitError, match=r"without a time limit did not suffice.*--time-limit"):
+        compile_model(path, options)
+
+
 def test_targets_without_tiles_refuse_parts(path: Path) -> None:
     on_cosma = replace(SMALL, target="cosma", schedule="cascade")
     with pytest.raises(UsageError, match=r"tiles\.allowed=true"):

@@ -408,6 +408,25 @@ def test_time_that_is_too_short_for_a_plan_ends_the_first_cuts(lowered: list[int
     assert raised.value.details["parts"] > lowered[0]
 
 
+def test_without_a_limit_the_first_cut_has_some_seconds_and_its_plan_as_many_as_it_takes(
+    lowered: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.process_time", lambda: float(len(lowered)))
+    task = replace(task_of(readers_along_other_axes(16, 15), 360), budget=Budget())
+    monkeypatch.setattr(search, "FIRST_CUT_S", 1e3)  # fewer than plans of 20 looks each would be
+    found = search.schedule_until(task)
+    assert len(found.schedule.parts) > len(task.order)
+    assert not found.is_cut_short
+    looks = len(lowered)
+    assert looks > 3
+    lowered.clear()
+    monkeypatch.setattr(search, "FIRST_CUT_S", 3.0)
+    with pytest.raises(TimeLimitError, match=r"360 B.* parts and make the quickest plan") as raised:
+        search.schedule_until(task)
+    assert len(lowered) <= 3
+    assert raised.value.details["parts"] > lowered[0]
+
+
 def test_cuts_that_fit_are_none_where_no_time_is_left_to_plan_them(lowered: list[int]) -> None:
     fitted = fitted_groups(readers_along_other_axes(16, 15), 1200)
     groups = fitted.singles()
