@@ -94,7 +94,7 @@ QUICKEST = "greedy"
 QUICKEST_S = 0.5
 # Share of the seconds of the processor that `auto` has without a time limit, for the plan of whole
 # operators and for that of another schedule, each.
-PART_SHARE = 0.5
+PART_SHARE = 0.55
 # Whole operators are planned once more where the search for another schedule leaves this many times
 # the seconds that their planning was cut short after.
 MORE_TIME = 2.0
@@ -759,7 +759,8 @@ def _in_time(
             raise
         best, why = slow, error.message
     ended = best.solution.stop_reason
-    if slow is None or (best is not slow and (ended != "time limit" or best.value < slow.value)):
+    is_late = budget.deadline is not None and ended == "time limit"
+    if slow is None or (best is not slow and (not is_late or best.value < slow.value)):
         return best
     loaded = activity.loaded
     found = _quickest(problem, options, max(QUICKEST_S, quick_s))

@@ -198,7 +198,8 @@ def test_a_plan_of_auto_that_moved_nothing_in_time_gives_way_to_a_heuristics(
         return replace(run_solver("all-slow", problem).solution, stop_reason="time limit")
 
     put_in_place("auto", late, monkeypatch)
-    compiled = compile_model(find_model("squeezenet"), CompileOptions(schedule=WHOLE))
+    options = CompileOptions(schedule=WHOLE, time_limit_s=AMPLE_S)
+    compiled = compile_model(find_model("squeezenet"), options)
     assert (compiled.plan.solver, compiled.stop_reason) == (driver.QUICKEST, "time limit")
     assert compiled.all_slow is not None
     assert compiled.value < 0.9 * compiled.all_slow.latency_s
