@@ -63,6 +63,10 @@ class Direct:
     relaxation: Relaxation | None
 
 
+# Share of memory that is left free where slices that may fill all of it have no addresses.
+SPARE = 1 / 32
+
+
 class _Planner(Protocol):
     """A way to make a plan of the LP's fractions."""
 
@@ -148,7 +152,16 @@ def _plan_in_parts(
             target.fastest.capacity_bytes, grain, unit, direct.problem.program.data_bytes
         )
     place = partial(_placed_in_parts, direct, budget=budget, page_bytes=page, cut=cut)
-    solution, lost_bytes = place(relaxation)
+    try:
+        solution, lost_bytes = place(relaxation)
+    except LookupError:  # slices of all lengths fill memory to the last byte and leave no order
+        capacity = target.fastest.capacity_bytes
+        spare = np.full(len(direct.problem.steps), int(SPARE * capacity), dtype=np.int64)
+        value = value_of(direct.reference)
+        roomier = _with_less_room(direct, relaxation, spare, value, options, budget)
+        if roomier is None:
+            raise
+        return place(roomier)[0]
     value, bound = value_of(solution.assignment), relaxation.bound
     is_near = bound is None or value <= bound * (1 + PAGES_GAP) or budget.is_over()
     if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:

@@ -7,19 +7,26 @@ from typing import Any
 
 import pytest
 
+from tests.support.models import model_file
 from tests.support.scratchpads import scratchpad_problem, scratchpad_target
 from tests.support.solving import Asked, solve_with
 from tests.support.tiled_models import gated_network
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.importer.build import ImportOptions, import_model
+from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Part, Schedule, part_of
 from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.lower import build_program
+from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.lowering.parts import lower_schedule
 from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
+from ullage.solvers.budget import Budget
 from ullage.solvers.fluid import sliced_plans
+from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.interface import Solution
 from ullage.solvers.run import run_solver
 
 
@@ -115,3 +122,41 @@ def test_shared_pages_give_legal_plans(steady: bool, monkeypatch: pytest.MonkeyP
             continue
         assert find_violations(plan) == []
     assert placed > 3
+
+
+def test_where_slices_have_no_addresses_some_memory_is_left_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Slices between rows fill memory to the last byte; with a little room they have an order."""
+    target = load_target("edge-npu").with_fast_memory(2048)
+    target = replace(target, slice_granularity_bytes=0)
+    graph = import_model(model_file("slices"), ImportOptions())
+    program = build_program(graph, model_order(graph), aliases=alias_options(target))
+    find = sliced_plans.place_in_rows
+    values = []
+    for failures in (1, 2):  # of the program alone; of the one with less room, too
+        asked: list[SlicedResidencyState] = []
+
+        def place(
+            state: SlicedResidencyState,
+            budget: Budget,
+            asked: list[SlicedResidencyState] = asked,
+            failures: int = failures,
+        ) -> list[Residency]:
+            asked.append(state)
+            if len(asked) <= failures:
+                raise LookupError
+            return find(state, budget)
+
+        monkeypatch.setattr(sliced_plans, "place_in_rows", place)
+        monkeypatch.setattr(sliced_plans, "_plan_in_one_piece", nowhere)
+        solved = run_solver("fluid", Problem(program, target))
+        assert find_violations(solved.plan) == []
+        assert len(asked) == 2
+        values.append(solved.value)
+    assert values[0] < values[1]
+    assert values[0] <= 1.01 * solved.solution.bound.value
+
+
+def nowhere(*_direct: object, **_how: object) -> Solution:
+    raise LookupError
