@@ -264,9 +264,12 @@ def assemble() -> None:
         "say now of padded channels, scales, blocks (`ethos-u65-512`) and overlap (`stm32h743`), "
         "but for those under Three tiers and those of operands that must be in the fastest memory; "
         "with `--set storage.channels_multiple=1`, `compute.model=peak`, `fusion.pairs=true` and "
-        "`compute.overlap=1` those are as they were. Rows of `greedy` and `msa` in steady state "
-        "are older than the weights that both keep there now on targets that read operands at "
-        "home, and rows of `msa` than its longer prefetches.",
+        "`compute.overlap=1` those are as they were. No table of Ethos-U here has what its files "
+        "say now of operands that are read again for blocks and of scales of products of one row: "
+        "`--set compute.rereads.weight_bytes=1GiB`, `compute.rereads.input_bytes=1GiB` and "
+        "`compute.mac_blocks.scale_cycles_per_channel=0` are as before. Rows of "
+        "`greedy` and `msa` in steady state are older than the weights that both keep there now on "
+        "targets that read operands at home, and rows of `msa` than its longer prefetches.",
         "",
         f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
         f"{platform.python_version()}; {versions}.",

@@ -214,8 +214,11 @@ What is left:
 - With dedicated SRAM (Ethos-U65), Vela's NPU cycles include waiting for inputs and weights from
   DRAM. An image of three channels is read in bursts of 128 bytes, of which few are used: with the
   blocks that Vela chooses for the 7x7 convolution of ResNet-50 that takes twice as long as with
-  square ones. Weights of fully connected layers are waited for there; here that is the memory's
-  time, not the unit's.
+  square ones.
+- Fully connected layers use a weight once, so that it stays in flash or DRAM, and biases and scales
+  of a channel take 10/256 of the latency of that memory (`scale_cycles_per_channel`: 2.5 cycles
+  of flash, 19.5 of DRAM). On Ethos-U65 Vela fetches those of three small layers of `ad01_int8` to
+  SRAM nevertheless, which are 2.2 to 4.0 times as fast there.
 - A Softmax over few elements is many operations there, of which each takes at least 12 cycles."""
 
 SRAM_WORDS = """SRAM that Vela uses for `ethos-u55-128` (optimised for performance), beside plans
@@ -227,19 +230,18 @@ weights in flash, from where they may be fetched; channels padded to 16 in both.
 it reads the weights of an operator for every block of positions, from flash if they are there. So
 Vela fetches them to SRAM, one operator ahead. `no slower than Vela` is the least memory of a plan
 that takes at most Vela's cycles of an inference, at Vela's NPU cycles of each operator, where
-operators read weights and inputs as often as their blocks need them (`compute.rereads`, with the
-largest blocks of `mac_blocks`; `--objective peak --slower-by`): that is the comparison on equal
-terms. Of `kws_int8` Vela keeps the weights of the next operator too. No plan of whole operators is
-as fast for `resnet50`: many of its weights do not fit beside the maps, and are read for every
-block where they are; Vela fetches them slice by slice. Its row is that of the least SRAM for the
-fastest plan found in two minutes.
+operators read weights and inputs as often as their blocks need them (`compute.rereads`;
+`--objective peak --slower-by`): that is the comparison on equal terms. Of `kws_int8` Vela keeps
+the weights of the next operator too.
 
 Four 3x3 convolutions of 64 x 64 positions with 16, 17 and 33 channels need 139, 272 and 417 KiB by
 Vela, and 128, 256 and 384 KiB here: two maps of 16, 32 and 48 channels."""
 
-ACCESSED_WORDS = """Bytes that operators and DMA read and write in SRAM and flash together, of the
-plans in the columns on equal terms, beside Vela's. Vela rounds blocks up, searches their shapes,
-and reads large windows and images of few channels in pieces; here blocks are about square."""
+ACCESSED_WORDS = """Bytes that operators and DMA read and write in SRAM and flash together, beside
+Vela's, of the fastest plans of whole operators at Vela's NPU cycles: as if each operand were read
+once, as often as blocks need it (`compute.rereads`), and with the bursts in which blocks read the
+network's image, of which `dot_channels` bytes are used. Vela rounds blocks up at the edges, and
+reads windows of more than 8 rows or columns in pieces (the first convolution of `kws_int8`)."""
 
 BYTES_WORDS = """Bytes that weights, scales, inputs and outputs take in flash or DRAM, and bytes
 that an inference reads and writes there, with Vela's ratio of encoded to original weights for each
@@ -249,9 +251,10 @@ traffic`) with whole operators. Vela packs 10 bytes of bias and scale for a chan
 
 On Ethos-U65 Vela's NPU reads the network's input where it is, block by block, and each burst of
 128 bytes brings 8 that it uses; plans here read it once, or copy it to SRAM first, so that they
-move less. The last two columns add what `mac-blocks` says of these bursts, which is in its compute
-time too, were the input left where it is. In `resnet50` Vela leaves feature maps in DRAM that plans
-keep in 512 KiB of SRAM in part: of its 59.9 MB beyond weights, plans move 17.9."""
+move less. The last two columns add these bursts, were the input left where it is, with the blocks
+of `mac-blocks`. The blocks of `kws_int8` are smaller in Vela, and its windows of 10 rows are read
+in two pieces. In `resnet50` Vela leaves feature maps in DRAM that plans keep in 512 KiB of SRAM in
+part: of its 59.9 MB beyond weights, plans move 28.7."""
 
 LATENCY_WORDS = """Cycles of an inference: those that Vela states (of each operator the largest of
 NPU and memories), those of plans with the compute model's own cycles, and those of plans with
@@ -261,7 +264,9 @@ parts operators run. `ample` is the whole SRAM of the target: 2 MiB, or 512 KiB.
 With Ethos-U65, Vela's first operator waits for bursts of the network's input from DRAM (above),
 which plans copy to SRAM in one go: 133,512 of the 200,131 cycles of `vww_96_int8`, 393,928 of the
 906,491 of `mbv1_050_160`. On Ethos-U55 plans of `mbv1_050_160` fetch the large weights at its end
-while operators long before them compute; Vela fetches one operator ahead."""
+while operators long before them compute; Vela fetches one operator ahead. A search for a schedule
+has 60 s, plans of whole operators 120: for `resnet50` it found none that is better, and its plan of
+whole operators is from less time."""
 
 WAITS_WORDS = """Vela's cycles beyond those of the NPU are waits, which the next table divides.
 The first operation waits for the network's input, which on Ethos-U65 comes from DRAM in bursts, and
@@ -269,7 +274,7 @@ for its own weights; plans bring the input to SRAM once. All others wait for wei
 fetches while the operation before computes, and in `resnet50` on Ethos-U65 for feature maps in
 DRAM. That is too late for the large weights at the end of `mbv1_050_160`; plans fetch them during
 many operations before. Plans of `vww_96_int8` on Ethos-U65 take 0.98 of what Vela says without the
-wait of the first operation, those of `mbv1_050_160` 1.01 of what it says without any wait. So no
+wait of the first operation, those of `mbv1_050_160` 1.03 of what it says without any wait. So no
 fixed time for each operator is missing here."""
 
 MCU_WORDS = """Latencies of MLPerf Tiny v1.1 and of plans by `greedy` on the targets `stm32h7a3`,
@@ -292,7 +297,7 @@ installed ZigZag again.
   for each 32 products in ZigZag's mapping (53.6 uJ), for inputs that stream from DRAM here. Plans
   are charged for SRAM when a tensor is stored there, not for what passes through. Words of 256
   bytes (`burst_bytes` of the SRAM) change no row, since inputs stream past it; reading again for
-  blocks of 32 x 32 (`compute.rereads`) brings this one to 0.85 and three others to 1.30-1.70."""
+  blocks of 32 x 32 (`compute.rereads`) brings this one to 0.86 and three others to 1.30-1.70."""
 
 MONOTONIC_WORDS = """More memory and more bandwidth: plans by `fluid` of whole operators along seven
 rising values of one figure, the rest as the target has it. A bound or a plan is slower where it

@@ -23,8 +23,7 @@ from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.frontend import FrontendOptions, prepare
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.program import DMA_STEP, Step
-from ullage.hwmodels.catalog.registry import load_target
-from ullage.hwmodels.compute.mac_blocks import block_count, input_cycles
+from ullage.hwmodels.compute.mac_blocks import block_count, input_elements, is_image
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.traffic import operand_charges
 
@@ -101,17 +100,6 @@ def _totals(row: Mapping[str, str]) -> Totals:
     )
 
 
-def rereads(npu: str) -> dict[str, str]:
-    """Overrides with which operators read again what their blocks need (`compute.rereads`)."""
-    blocks = load_target(npu).compute.mac_blocks
-    if blocks is None:
-        raise SystemExit(f"{npu}: not the model mac-blocks")
-    return {
-        "compute.rereads.block_elements": str(blocks.block_elements),
-        "compute.rereads.block_channels": str(blocks.block_channels),
-    }
-
-
 def sram_tables(folder: Path, wanted: list[str]) -> tuple[str, str]:
     """SRAM of plans, and bytes that operators and DMA access, beside Vela's."""
     sram = [
@@ -121,55 +109,53 @@ def sram_tables(folder: Path, wanted: list[str]) -> tuple[str, str]:
     ]
     accessed = [
         "| network | Vela, bytes | each operand once | ours / Vela | as often as blocks need "
-        "| ours / Vela |",
-        "|---|---|---|---|---|---|",
+        "| ours / Vela | and the image's bursts | ours / Vela |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for network, vela in totals_of(folder, SRAM_NPU).items():
         if wanted and network not in wanted:
             continue
         used = vela.sram_bytes / 1024
         alone = planned(folder, SRAM_NPU, network, vela, "whole", objective="peak", solver="auto")
-        plan = no_slower(folder, SRAM_NPU, network, vela)
+        fastest, plan = no_slower(folder, SRAM_NPU, network, vela)
         kib = [score(p).peak_bytes["sram"] / 1024 for p in (alone, plan)]
+        once = replace(fastest.target, compute=replace(fastest.target.compute, rereads=None))
+        sizes = [
+            accessed_bytes(p) for p in (replace(fastest, problem=fastest.problem.on(once)), fastest)
+        ]
+        sizes.append(sizes[1] + image_bytes(fastest))
+        both = vela.sram_moved_bytes + vela.slow_moved_bytes
+        cells = " | ".join(f"{size:,.0f} | {size / both:.2f}" for size in sizes)
+        accessed.append(f"| {network} | {both:,.0f} | {cells} |")
         if plan.shortfall:  # time ended with a plan that is no slower, but larger than the chip
             sram.append(
                 f"| {network} | {used:.1f} | {kib[0]:.1f} | {kib[0] / used:.2f} | - | - | - |"
             )
-            accessed.append(f"| {network} | - | - | - | - | - |")
             continue
         cycles = score(plan).latency_s * vela.clock_hz / vela.cycles
         sram.append(
             f"| {network} | {used:.1f} | {kib[0]:.1f} | {kib[0] / used:.2f} | {kib[1]:.1f} "
             f"| {kib[1] / used:.2f} | {cycles:.2f} |"
         )
-        once = replace(plan.target, compute=replace(plan.target.compute, rereads=None))
-        sizes = [accessed_bytes(p) for p in (replace(plan, problem=plan.problem.on(once)), plan)]
-        both = vela.sram_moved_bytes + vela.slow_moved_bytes
-        cells = " | ".join(f"{size:,.0f} | {size / both:.2f}" for size in sizes)
-        accessed.append(f"| {network} | {both:,.0f} | {cells} |")
     return "\n".join(sram), "\n".join(accessed)
 
 
-def no_slower(folder: Path, npu: str, network: str, vela: Totals) -> Plan:
-    """The plan of least SRAM that is no slower than Vela, at Vela's NPU cycles.
-
-    Operators read weights and inputs as often as their blocks need them (`rereads`).
-    """
-    blocks = rereads(npu)
-    fastest = planned(folder, npu, network, vela, "whole", with_cycles=True, overrides=blocks)
+def no_slower(folder: Path, npu: str, network: str, vela: Totals) -> tuple[Plan, Plan]:
+    """The fastest plan, and that of least SRAM that is no slower than Vela, at its NPU cycles."""
+    fastest = planned(folder, npu, network, vela, "whole", with_cycles=True)
     slower = vela.cycles / (score(fastest).latency_s * vela.clock_hz) - 1
-    return planned(
+    least = planned(
         folder,
         npu,
         network,
         vela,
         "whole",
         with_cycles=True,
-        overrides=blocks,
         solver="auto",
         objective="peak",
         slower_by=max(0.0, slower),
     )
+    return fastest, least
 
 
 def accessed_bytes(plan: Plan) -> float:
@@ -191,7 +177,8 @@ def bytes_table(folder: Path, wanted: list[str]) -> str:
                 continue
             plan = planned(folder, npu, network, vela, schedule="whole", objective="traffic")
             stored, moved = stored_bytes(plan), moved_bytes(plan)
-            bursts = moved + image_bytes(plan)
+            in_fast = plan.target.home("input") == plan.target.fastest
+            bursts = moved + (0.0 if in_fast else image_bytes(plan))
             lines.append(
                 f"| {npu}, {network} | {vela.weight_ratio:.3f} | {vela.slow_bytes:,.0f} "
                 f"| {stored:,} | {stored / vela.slow_bytes:.2f} | {vela.slow_moved_bytes:,.0f} "
@@ -219,20 +206,22 @@ def moved_bytes(plan: Plan) -> int:
 def image_bytes(plan: Plan) -> float:
     """Bytes of bursts in which blocks read the network's image in place, beyond its own bytes.
 
-    0 where the image is in the fastest tier. Vela's NPU reads it where it is, and so does the
-    compute model `mac-blocks`; plans may copy it to SRAM first, once.
+    Vela's NPU reads it where it is; plans may copy it to SRAM first, once. A burst brings
+    `dot_channels` bytes that are used, by Vela's rule: its blocks are as deep, whatever channels an
+    image has.
     """
-    target, blocks = plan.target, plan.target.compute.mac_blocks
-    if blocks is None or target.home("input") == target.fastest:
+    blocks = plan.target.compute.mac_blocks
+    if blocks is None:
         return 0.0
     images = {b for b, buffer in enumerate(plan.problem.buffers) if buffer.kind == "input"}
     bursts = 0.0
     for step in plan.problem.steps:
         reads = [u for u in step.uses if u.buffer in images and not u.write]
         nest = step.nests[0] if step.nests else None
-        if reads and nest is not None and nest.kind == "convolution":
-            read = block_count(nest, blocks) * input_cycles(nest, blocks)
-            bursts += read / blocks.image_cycles_per_byte - sum(u.accessed_bytes for u in reads)
+        if reads and nest is not None and is_image(nest, blocks):
+            read = block_count(nest, blocks) * input_elements(nest, blocks)
+            moved = read * blocks.image_burst_bytes / blocks.dot_channels
+            bursts += moved - sum(u.accessed_bytes for u in reads)
     return bursts
 
 
@@ -294,7 +283,6 @@ def planned(
     schedule: str,
     *,
     with_cycles: bool = False,
-    overrides: Mapping[str, str] | None = None,
     **options: Any,  # noqa: ANN401 whatever it takes
 ) -> Plan:
     """A verified plan of a network in Vela's memory mode.
@@ -306,12 +294,11 @@ def planned(
         vela: its totals.
         schedule: `whole` or `cascade`.
         with_cycles: compute cycles are Vela's.
-        overrides: further changes to the target.
         options: further `CompileOptions`.
     """
     model = folder / "models" / f"{network}.onnx"
     ratio = f"{vela.weight_ratio:.6f}"
-    changed = {**MODES[npu], "storage.weight_ratio": ratio, **(overrides or {})}
+    changed = {**MODES[npu], "storage.weight_ratio": ratio}
     with tempfile.TemporaryDirectory() as scratch:
         costs = Path(scratch) / "cycles.csv"
         if with_cycles:

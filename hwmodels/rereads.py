@@ -8,18 +8,25 @@
       +----+----+
 
 After the element accesses of Arm Vela's estimates (`measure_element_access` in its
-`npu_performance.py`), without its search for block shapes: blocks are about square here.
+`npu_performance.py`) and its choice of block shapes (`find_block_config`): those that read least.
 """
 
 from collections.abc import Mapping
-from math import ceil, log, sqrt
+from functools import lru_cache
+from math import log
 
+import numpy as np
+
+from ullage.compiler.common.arrays import Floats, Ints
 from ullage.compiler.common.dtypes import bits_of
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.compiler.ir.program import Step, Use
 from ullage.compiler.ir.target import Rereads
 from ullage.hwmodels.compute.work import nests_of
+
+# Numbers of blocks along an axis that are tried: all up to 20, then fewer.
+MAX_CUTS = 64
 
 # How often a step reads a value, by its name.
 Times = Mapping[str, float]
@@ -34,8 +41,8 @@ def times_accessed(use: Use, reads: Times) -> float:
 def operand_reads(problem: Problem) -> tuple[Times, ...]:
     """(T,) how often each step reads its operands, by value; 1 for those that are left out.
 
-    Of a step whose main work multiplies, the largest weight is read `weight_reads` times, and the
-    input `input_reads` times: of several operands that are no weights the one whose size is nearest
+    Of a step whose main work multiplies, the largest weight and the input are read as often as
+    `block_reads` says: of several operands that are no weights the one whose size is nearest
     to that of the input of the products. A product of two operands that are no weights reads the
     other as weights. Pools read their input like a convolution of every channel alone. All else is
     read once.
@@ -70,69 +77,79 @@ def step_reads(
     nest = next((n for n in nests if n.is_mac or n.kind == "pooling"), None)
     if nest is None or not nest.elements:
         return {}
-    element_bytes = bits_of(step.mac_dtype) / 8
-    result: dict[str, float] = {}
-    if others:
-        expected = _input_elements(nest) * element_bytes
-        given = min(others, key=lambda name: abs(log(others[name] / expected)))
-        result[given] = input_reads(nest, rereads, others[given])
-        if nest.kind == "matmul" and not weights:
-            rest = {name: size for name, size in others.items() if name != given}
-            weights = rest if len(rest) == 1 else {}
-    if weights and nest.is_mac:
-        filters = max(weights, key=lambda name: weights[name])
-        result[filters] = weight_reads(nest, rereads, weights[filters])
-    return {name: times for name, times in result.items() if times > 1}
+    expected = _input_elements(nest) * bits_of(step.mac_dtype) / 8
+    given = min(others, key=lambda name: abs(log(others[name] / expected)), default=None)
+    if nest.kind == "matmul" and not weights:
+        rest = {name: size for name, size in others.items() if name != given}
+        weights = rest if len(rest) == 1 else {}
+    filters = max(weights, key=lambda name: weights[name], default=None) if nest.is_mac else None
+    sizes = weights[filters] if filters else 0, others[given] if given else 0
+    times = zip((filters, given), block_reads(nest, rereads, *sizes), strict=True)
+    return {name: often for name, often in times if name and often > 1}
 
 
-def weight_reads(nest: LoopNest, rereads: Rereads, size_bytes: int) -> float:
-    """How often the weights of a loop nest are read: for every block of positions.
+@lru_cache(maxsize=4096)
+def block_reads(
+    nest: LoopNest, rereads: Rereads, weight_bytes: int, input_bytes: int
+) -> tuple[float, float]:
+    """How often the weights and the input of a loop nest are read, in the blocks that read least.
 
-    Args:
-        nest: the loop nest; it multiplies.
-        rereads: the blocks.
-        size_bytes: bytes of all its weights.
-    """
-    channels = _block_channels(nest, rereads)
-    if size_bytes * channels <= rereads.weight_bytes * nest.channels:
-        return 1.0
-    positions = max(1, rereads.block_elements // channels)
-    return float(ceil(nest.batch * nest.height * nest.width / positions))
-
-
-def input_reads(nest: LoopNest, rereads: Rereads, size_bytes: int) -> float:
-    """How often the input of a loop nest is read, what neighbouring windows share counted twice.
+    Weights are read for every block of positions; the input for every block of channels, what
+    windows of neighbouring blocks share counted twice. Blocks of many positions and few channels
+    read few weights, others little input: a compiler chooses, and so does this.
 
     Args:
         nest: the loop nest; it multiplies or pools.
-        rereads: the blocks.
-        size_bytes: bytes of its input.
+        rereads: the blocks that the unit has room for.
+        weight_bytes: bytes of all its weights, 0 without.
+        input_bytes: bytes of its input, 0 where that is no operand.
     """
-    if size_bytes <= rereads.input_bytes:
-        return 1.0
-    channels = _block_channels(nest, rereads)
-    positions = max(1.0, rereads.block_elements / channels)
-    height = min(float(nest.height), sqrt(positions))
-    width = min(float(nest.width), positions / height)
-    height = min(float(nest.height), positions / width)
-    shared = _shared(nest, 0, nest.height / height) * _shared(nest, 1, nest.width / width)
-    if nest.kind in ("pooling", "depthwise"):
-        return shared  # a block reads the channels that it makes
-    return shared * ceil(nest.channels / max(1, nest.groups) / channels)
-
-
-def _block_channels(nest: LoopNest, rereads: Rereads) -> int:
-    """Output channels of a block: of one group, where there are groups."""
     apart = nest.kind in ("pooling", "depthwise")  # every channel for itself, side by side
-    own = nest.channels if apart else nest.channels // max(1, nest.groups)
-    return max(1, min(own, rereads.block_channels))
+    own = nest.channels if apart else max(1, nest.channels // max(1, nest.groups))
+    channels = _block_channels(own, rereads)[:, None]
+    height = np.minimum(_lengths(nest.height)[None, :], rereads.block_elements // channels)
+    # Beside accumulators of 4 bytes some channels of the input, of a byte each.
+    depth = np.minimum(channels if apart else nest.depth, rereads.input_channels) / 4
+    rows = ((height - 1) * nest.stride[0] + _window(nest, 0)) * depth
+    room = rereads.block_elements - rows * (_window(nest, 1) - nest.stride[1])
+    width = np.minimum(nest.width, room // (channels * height + rows * nest.stride[1]))
+    fits = width >= 1
+    width = np.maximum(1, width)
+    down, across = -(-nest.height // height), -(-nest.width // width)
+    weights = nest.batch * down * across * 1.0
+    inputs = _shared(nest, 0, down) * _shared(nest, 1, across)
+    if not apart:
+        inputs = inputs * -(-own // channels)
+    weights[weight_bytes * channels[:, 0] <= rereads.weight_bytes * nest.channels] = 1.0
+    if input_bytes <= rereads.input_bytes:
+        inputs = np.ones_like(inputs)
+    read = weight_bytes * weights + input_bytes * inputs
+    least = np.argmin(np.where(fits, read, np.inf) if fits.any() else read)
+    return float(weights.flat[least]), float(inputs.flat[least])
 
 
-def _shared(nest: LoopNest, axis: int, count: float) -> float:
+def _block_channels(own: int, rereads: Rereads) -> Ints:
+    """Numbers of channels that a block may have, the largest first; `own` are all of them."""
+    step = rereads.block_channels_multiple
+    most = max(step, rereads.block_channels // step * step)
+    return np.minimum(own, np.unique(np.minimum(most, -(-_lengths(own) // step) * step))[::-1])
+
+
+def _lengths(length: int) -> Ints:
+    """Lengths of the parts in which a length can be cut into equal ones; at most `MAX_CUTS`."""
+    counts = np.geomspace(1, length, MAX_CUTS).round().astype(np.int64)
+    return np.unique(-(-length // counts))
+
+
+def _shared(nest: LoopNest, axis: int, count: Ints) -> Floats:
     """How often rows (axis 0) or columns are read by `count` blocks side by side."""
     length = (nest.height, nest.width)[axis] * nest.stride[axis]
-    window = (nest.kernel[axis] - 1) * nest.dilation[axis] + 1
-    return (length + (count - 1) * max(0, window - nest.stride[axis])) / length
+    return (length + (count - 1) * max(0, _window(nest, axis) - nest.stride[axis])) / length
+
+
+def _window(nest: LoopNest, axis: int) -> int:
+    """Rows or columns of a window."""
+    return (nest.kernel[axis] - 1) * nest.dilation[axis] + 1
 
 
 def _input_elements(nest: LoopNest) -> int:

@@ -208,6 +208,9 @@ class MacBlocks:
         image_cycles_per_byte: the same of an image: a feature map of fewer channels than
             `dot_channels`, which is read as the network's input lies, pixel by pixel.
         image_burst_bytes: bytes that are read at once there, however few of them are used.
+        scale_cycles_per_channel: cycles in which bias and scale of an output channel arrive, in
+            matrix products that use every weight once: weights stay in their home there, and the
+            output stage of a block waits for those of its channels.
     """
 
     clock_hz: Rate
@@ -226,6 +229,7 @@ class MacBlocks:
     input_cycles_per_byte: Cycles = 0.0
     image_cycles_per_byte: Cycles = 0.0
     image_burst_bytes: Cells = 1
+    scale_cycles_per_channel: Cycles = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +268,9 @@ class Rereads:
     """How often a unit reads the operands of products that it computes block by block.
 
     An output of H x W positions and C channels is computed in blocks of at most `block_elements`
-    elements and `block_channels` channels. The weights of a block's channels are read for every
-    block of positions, the input for every block of channels, unless the unit holds them; windows
-    of neighbouring blocks share rows and columns, which both read.
+    elements and `block_channels` channels, in the shape that reads least. The weights of a block's
+    channels are read for every block of positions, the input for every block of channels, unless
+    the unit holds them; windows of neighbouring blocks share rows and columns, which both read.
 
     Attributes:
         block_elements: output elements of a block, from its accumulators.
@@ -274,12 +278,17 @@ class Rereads:
         weight_bytes: memory of the unit for weights, which it then reads once where those of a
             block's channels fit.
         input_bytes: memory of the unit for its input, which it then reads once where all fits.
+        block_channels_multiple: channels of a block are a multiple of it, or all.
+        input_channels: channels of a block's input that take room beside its accumulators, of a
+            byte each, where an accumulator has 4.
     """
 
     block_elements: Cells
     block_channels: Cells
     weight_bytes: Count = 0
     input_bytes: Count = 0
+    block_channels_multiple: Cells = 1
+    input_channels: Count = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,12 @@ from ullage.compiler.verify.fields import (
 KINDS: tuple[Kind, ...] = ("input", "weight", "activation", "output")
 
 # Fields of `MacBlocks` that are whole numbers above 0.
+BLOCK_CYCLES = (
+    "command_cycles",
+    "input_cycles_per_byte",
+    "image_cycles_per_byte",
+    "scale_cycles_per_channel",
+)
 BLOCK_COUNTS = (
     "cores",
     "unit_height",
@@ -231,7 +237,7 @@ def _model_faults(compute: Compute) -> Iterator[str]:
         for field in BLOCK_COUNTS:
             yield int_fault(f"{field} of mac_blocks", getattr(blocks, field), 1, MAX_CELLS)
         yield rate_fault("clock_hz", blocks.clock_hz)
-        for field in ("command_cycles", "input_cycles_per_byte", "image_cycles_per_byte"):
+        for field in BLOCK_CYCLES:
             yield amount_fault(field, getattr(blocks, field), MAX_CYCLES)
         yield share_fault("command_share", blocks.command_share)
         yield from _table_faults("output_cycles", blocks.output_cycles)
@@ -256,9 +262,9 @@ def _model_faults(compute: Compute) -> Iterator[str]:
 def _reread_faults(rereads: object) -> Iterator[str]:
     """What is wrong with the blocks for which operands are read again."""
     if isinstance(rereads, Rereads):
-        for field in ("block_elements", "block_channels"):
+        for field in ("block_elements", "block_channels", "block_channels_multiple"):
             yield int_fault(f"{field} of rereads", getattr(rereads, field), 1, MAX_CELLS)
-        for field in ("weight_bytes", "input_bytes"):
+        for field in ("weight_bytes", "input_bytes", "input_channels"):
             yield int_fault(f"{field} of rereads", getattr(rereads, field), 0)
     elif rereads is not None:
         yield f"rereads must be a Rereads or None, is {show(rereads)}"

@@ -161,6 +161,7 @@ class MacBlocksEntry(Strict):
     input_cycles_per_byte: Cycles = _NO_CYCLES
     image_cycles_per_byte: Cycles = _NO_CYCLES
     image_burst_bytes: Burst = _ONE_BYTE
+    scale_cycles_per_channel: Cycles = _NO_CYCLES
 
 
 class KernelCyclesEntry(Strict):
@@ -178,6 +179,8 @@ class RereadsEntry(Strict):
     block_channels: Count
     weight_bytes: Bytes = _NO_BYTES
     input_bytes: Bytes = _NO_BYTES
+    block_channels_multiple: Count = _ONE
+    input_channels: Count | None = None
 
 
 class OutputStageEntry(Strict):
@@ -421,6 +424,8 @@ def _resolve_rereads(entry: RereadsEntry) -> Rereads:
         block_channels=entry.block_channels.value,
         weight_bytes=entry.weight_bytes.value,
         input_bytes=entry.input_bytes.value,
+        block_channels_multiple=entry.block_channels_multiple.value,
+        input_channels=entry.input_channels.value if entry.input_channels else 0,
     )
 
 
@@ -456,4 +461,5 @@ def _resolve_blocks(entry: MacBlocksEntry) -> MacBlocks:
         input_cycles_per_byte=entry.input_cycles_per_byte.value,
         image_cycles_per_byte=entry.image_cycles_per_byte.value,
         image_burst_bytes=entry.image_burst_bytes.value,
+        scale_cycles_per_channel=entry.scale_cycles_per_channel.value,
     )

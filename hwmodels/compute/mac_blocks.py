@@ -29,6 +29,8 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
         command = share * (latencies + input + products + output)
         cycles  = blocks * max(products, output, command) + max(min(products, output), command)
 
+    The output stage waits for biases and scales (`scale_cycles`).
+
     Args:
         nest: the loop nest; one without elements takes no time.
         blocks: the unit.
@@ -41,6 +43,7 @@ def nest_cycles(nest: LoopNest, blocks: MacBlocks, slowdown: float = 1.0) -> flo
     if not products:
         return output
     count = block_count(nest, blocks)
+    output = max(output, scale_cycles(nest, blocks))
     fast, slow = sorted((products / count, output / count))
     arriving = input_cycles(nest, blocks)
     command = blocks.command_share * (blocks.command_cycles + arriving + fast + slow)
@@ -63,14 +66,43 @@ def output_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
     return max([own, *(table[op] for op in nest.then if op in table)])
 
 
+def scale_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
+    """Cycles in which biases and scales of all output channels arrive, where that takes long.
+
+    The weights of a matrix product whose rows are in one block of the output are used once: it
+    gains nothing to bring them nearer first, and their biases and scales stay with them. All else
+    has them in the fastest memory, in time.
+    """
+    channels = min(nest.channels, blocks.block_channels)
+    rows = nest.batch * nest.height * nest.width
+    once = nest.kind == "matmul" and nest.count == 1 and rows * channels <= blocks.block_elements
+    return nest.channels * blocks.scale_cycles_per_channel if once else 0.0
+
+
 def input_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
     """Cycles in which the input of a block arrives, one byte an element.
 
-    A block is about as high as it is wide. Neighbours read what windows share once more each, so n
-    blocks over an output of H rows, with windows of k rows and stride s, read H s + (n - 1)(k - s).
     An image has its channels side by side, pixel by pixel, and its bursts are mostly thrown away;
     two columns are one of twice the channels where the stride is 2 (so Vela rewrites such
     convolutions).
+    """
+    elements = input_elements(nest, blocks)
+    if not is_image(nest, blocks):
+        return elements * blocks.input_cycles_per_byte
+    run = nest.depth * nest.groups * (2 if nest.stride[1] == 2 else 1)
+    return elements * max(1.0, blocks.image_burst_bytes / run) * blocks.image_cycles_per_byte
+
+
+def is_image(nest: LoopNest, blocks: MacBlocks) -> bool:
+    """Whether the input is read as an image: a convolution of few channels."""
+    return nest.kind == "convolution" and nest.depth * nest.groups < blocks.dot_channels
+
+
+def input_elements(nest: LoopNest, blocks: MacBlocks) -> float:
+    """Elements of the input that a block reads, on average over all; 0 of what has no products.
+
+    A block is about as high as it is wide. Neighbours read what windows share once more each, so n
+    blocks over an output of H rows, with windows of k rows and stride s, read H s + (n - 1)(k - s).
     """
     if not (nest.is_mac or nest.kind == "pooling"):
         return 0.0
@@ -82,12 +114,7 @@ def input_cycles(nest: LoopNest, blocks: MacBlocks) -> float:
     area = _read(nest, 0, nest.height / height) * _read(nest, 1, nest.width / width)
     shared = nest.groups == 1 and nest.kind != "pooling"
     depth = nest.depth if shared else nest.depth * channels * nest.groups / nest.channels
-    depth = float(channels) if nest.kind == "pooling" else depth
-    if nest.kind != "convolution" or nest.depth * nest.groups >= blocks.dot_channels:
-        return area * depth * blocks.input_cycles_per_byte
-    run = depth * (2 if nest.stride[1] == 2 else 1)
-    wasted = max(1.0, blocks.image_burst_bytes / run)
-    return area * depth * wasted * blocks.image_cycles_per_byte
+    return area * (channels if nest.kind == "pooling" else depth)
 
 
 def _read(nest: LoopNest, axis: int, count: float) -> float:

@@ -16,62 +16,98 @@ from ullage.hwmodels.bounds import lower_bound
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
 from ullage.hwmodels.replay.replay import simulate
-from ullage.hwmodels.rereads import input_reads, operand_reads, weight_reads
+from ullage.hwmodels.rereads import block_reads, operand_reads
 from ullage.solvers.run import run_solver
 from ullage.solvers.state.segments import segments_of
 
 # 8 x 8 positions, 64 channels, 3 x 3 windows over 16 channels.
 WINDOW = LoopNest("convolution", "Conv", height=8, width=8, channels=64, depth=16, kernel=(3, 3))
 # Blocks of 16 positions x 32 channels.
-BLOCKS = Rereads(block_elements=512, block_channels=32)
+BLOCKS = Rereads(block_elements=512, block_channels=32, block_channels_multiple=32)
+# Any shape of as many elements.
+FREE = replace(BLOCKS, block_channels_multiple=1)
 
 
 def again(rereads: Rereads | None, **changes: Any) -> Target:
     return replace(HAND, compute=replace(HAND.compute, rereads=rereads, **changes))
 
 
+# Bytes of weights and input of WINDOW.
+WEIGHTS, INPUT = 9 * 16 * 64, 8 * 8 * 16
+
+
 def test_weights_are_read_for_every_block_of_positions() -> None:
-    assert weight_reads(WINDOW, BLOCKS, 9216) == 64 / 16
-    # 4 images of 64 positions each: 256.
-    assert weight_reads(replace(WINDOW, batch=4), BLOCKS, 9216) == 16
-    # One block holds 5 x 5 positions of 20 channels: 25 of 26 elements; 7 x 3 of 63.
-    assert weight_reads(replace(WINDOW, height=7, width=3), BLOCKS, 9216) == 2
-    # Blocks of fewer channels have more positions.
-    assert weight_reads(replace(WINDOW, channels=8), BLOCKS, 1152) == 1
+    # 32 channels of 4 x 4 positions, two blocks in a row: 8 + 2 rows and columns.
+    assert block_reads(WINDOW, BLOCKS, WEIGHTS, INPUT) == (4, pytest.approx(2 * (10 / 8) ** 2))
+    # 4 images, one after the other.
+    assert block_reads(replace(WINDOW, batch=4), BLOCKS, WEIGHTS, INPUT)[0] == 16
+    # 7 x 2 of at most 16 positions.
+    assert block_reads(replace(WINDOW, height=7, width=3), BLOCKS, WEIGHTS, 336)[0] == 2
 
 
-def test_the_input_is_read_for_every_block_of_channels_and_shared_rows_twice() -> None:
-    # Blocks of 4 x 4 positions, two in a row: 8 + 2 rows and columns, and 2 blocks of channels.
-    assert input_reads(WINDOW, BLOCKS, 1024) == pytest.approx(2 * (10 / 8) ** 2)
-    assert input_reads(replace(WINDOW, kernel=(1, 1)), BLOCKS, 1024) == 2
+def test_the_shape_that_reads_least_is_taken() -> None:
+    # 8 channels of all positions read every weight once and the input 8 times.
+    assert block_reads(WINDOW, FREE, WEIGHTS, INPUT) == (1, 8)
+    assert block_reads(replace(WINDOW, batch=4), FREE, WEIGHTS, 4 * INPUT) == (4, 8)
+    # Few weights: 64 channels of a row of 8, each of which needs no other.
+    wide = replace(FREE, block_channels=64)
+    assert block_reads(replace(WINDOW, kernel=(1, 1)), wide, 1, INPUT) == (8, 1)
+    # What is read in all is never more than in any one shape.
+    for channels in (8, 16, 32, 64):
+        fixed = replace(wide, block_channels=channels, block_channels_multiple=channels)
+        for sizes in ((0, INPUT), (100, INPUT), (1000, INPUT), (10_000, INPUT)):
+            totals = [
+                sum(size * n for size, n in zip(sizes, block_reads(WINDOW, r, *sizes), strict=True))
+                for r in (wide, fixed)
+            ]
+            assert totals[0] <= totals[1]
+
+
+def test_windows_of_neighbouring_blocks_share_rows_and_columns() -> None:
     # Windows two apart share one row of three; the input is 16 x 16.
-    assert input_reads(replace(WINDOW, stride=(2, 2)), BLOCKS, 4096) == pytest.approx(
-        2 * (17 / 16) ** 2
+    assert block_reads(replace(WINDOW, stride=(2, 2)), BLOCKS, WEIGHTS, 4 * INPUT)[1] == (
+        pytest.approx(2 * (17 / 16) ** 2)
     )
     # A dilated window of 3 spans 5 rows: neighbours share 4.
-    assert input_reads(replace(WINDOW, dilation=(2, 2)), BLOCKS, 1024) == pytest.approx(
-        2 * (12 / 8) ** 2
+    assert block_reads(replace(WINDOW, dilation=(2, 2)), BLOCKS, WEIGHTS, INPUT)[1] == (
+        pytest.approx(2 * (12 / 8) ** 2)
     )
 
 
 def test_channels_for_themselves_are_read_with_their_block() -> None:
     depthwise = replace(WINDOW, kind="depthwise", depth=1, groups=64)
-    assert input_reads(depthwise, BLOCKS, 4096) == pytest.approx((10 / 8) ** 2)
-    assert input_reads(replace(depthwise, kind="pooling"), BLOCKS, 4096) == pytest.approx(
-        (10 / 8) ** 2
-    )
+    assert block_reads(depthwise, BLOCKS, 576, 4096)[1] == pytest.approx((10 / 8) ** 2)
+    pooling = replace(depthwise, kind="pooling")
+    assert block_reads(pooling, BLOCKS, 0, 4096)[1] == pytest.approx((10 / 8) ** 2)
     # Groups of 16 channels: a block has those of one group, 32 positions.
     grouped = replace(WINDOW, depth=4, groups=4, kernel=(1, 1))
-    assert input_reads(grouped, BLOCKS, 1024) == 1
-    assert weight_reads(grouped, BLOCKS, 256) == 2
+    assert block_reads(grouped, BLOCKS, 256, 1024) == (2, 1)
 
 
 def test_what_the_unit_holds_is_read_once() -> None:
     held = replace(BLOCKS, weight_bytes=4608, input_bytes=1024)
-    assert weight_reads(WINDOW, held, 9216) == 1  # those of 32 channels
-    assert weight_reads(WINDOW, held, 9218) == 4
-    assert input_reads(WINDOW, held, 1024) == 1
-    assert input_reads(WINDOW, held, 1025) > 1
+    assert block_reads(WINDOW, held, 9216, 1024) == (1, 1)  # weights of 32 channels
+    assert block_reads(WINDOW, held, 9218, 1024) == (4, 1)
+    assert block_reads(WINDOW, held, 9216, 1025)[1] > 1
+
+
+def test_input_takes_room_beside_accumulators() -> None:
+    # 32 channels of 4 rows: 16 positions alone; beside 6 rows of 16 channels, each a quarter of an
+    # accumulator, (512 - 6 * 2 * 4) // (32 * 4 + 6 * 4) = 3 columns.
+    shared = replace(BLOCKS, input_channels=16)
+    weights, inputs = block_reads(WINDOW, shared, WEIGHTS, INPUT)
+    assert weights == 2 * 3
+    assert inputs == pytest.approx(2 * (10 / 8) * (12 / 8))
+    # Where not even one position fits, blocks of one are taken.
+    tight = Rereads(block_elements=1, block_channels=1, input_channels=16)
+    assert block_reads(replace(WINDOW, height=2, width=2, channels=1), tight, 9, 16)[0] == 4
+
+
+def test_long_axes_are_cut_in_few_ways() -> None:
+    long = LoopNest("matmul", "Gemm", width=10**9, channels=10**9, depth=1)
+    weights, inputs = block_reads(long, Rereads(4096, 64), 10**9, 10**9)
+    assert weights >= 10**9 / 4096
+    assert inputs >= 10**9 / 64
 
 
 def convolution(target: Target) -> Problem:
@@ -164,13 +200,21 @@ def test_files_and_overrides_have_the_blocks() -> None:
         "compute.rereads.block_channels": "128",
         "compute.rereads.weight_bytes": "4KiB",
     }
-    target = load_target("ethos-u55-128", overrides=fields)
+    target = load_target("edge-npu", overrides=fields)
     assert target.compute.rereads == Rereads(3072, 128, 4096, 0)
-    assert load_target("ethos-u55-128").compute.rereads is None
+    assert load_target("edge-npu").compute.rereads is None
+    assert load_target("ethos-u55-128").compute.rereads == Rereads(3072, 128, 0, 0, 16, 32)
     with pytest.raises(UsageError, match="block_channels"):
-        load_target("ethos-u55-128", overrides={"compute.rereads.block_elements": "3072"})
+        load_target("edge-npu", overrides={"compute.rereads.block_elements": "3072"})
     with pytest.raises(UsageError, match="block_elements"):
-        load_target("ethos-u55-128", overrides={**fields, "compute.rereads.block_elements": "0"})
+        load_target("edge-npu", overrides={**fields, "compute.rereads.block_elements": "0"})
+
+
+def test_a_unit_that_holds_everything_reads_once() -> None:
+    held = {"compute.rereads.weight_bytes": "1GiB", "compute.rereads.input_bytes": "1GiB"}
+    target = load_target("ethos-u55-128", overrides=held)
+    assert all(not reads for reads in operand_reads(convolution(target)))
+    assert any(operand_reads(convolution(load_target("ethos-u55-128"))))
 
 
 @pytest.mark.parametrize(
@@ -180,6 +224,8 @@ def test_files_and_overrides_have_the_blocks() -> None:
         (Rereads(1, 0), "block_channels of rereads"),
         (Rereads(1, 1, -1), "weight_bytes of rereads"),
         (Rereads(1, 1, 0, True), "input_bytes of rereads"),
+        (Rereads(1, 1, 0, 0, 0), "block_channels_multiple of rereads"),
+        (Rereads(1, 1, 0, 0, 1, -1), "input_channels of rereads"),
         ("none", "rereads must be"),
     ],
 )

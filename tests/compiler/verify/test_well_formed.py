@@ -25,7 +25,7 @@ from ullage.compiler.ir.program import DMA_STEP, Buffer, Use
 from ullage.compiler.ir.target import KernelCycles, Link, MacBlocks, OutputStage, Padding, Systolic
 from ullage.compiler.verify import well_formed
 from ullage.compiler.verify.problem_rules import find_problem_faults
-from ullage.compiler.verify.target_form import BLOCK_COUNTS
+from ullage.compiler.verify.target_form import BLOCK_COUNTS, BLOCK_CYCLES
 from ullage.compiler.verify.verifier import find_violations
 from ullage.compiler.verify.well_formed import find_malformed
 
@@ -144,7 +144,7 @@ EDGES: list[tuple[Path, str, tuple[tuple[object, ...], tuple[object, ...]]]] = [
         (replace(BLOCKS_OF, command_cycles=7),), (replace(BLOCKS_OF, command_cycles=-1.0),))),
     *(((*COMPUTE, "mac_blocks"), field, (
         (replace(BLOCKS_OF, **{field: 0.5}),), (replace(BLOCKS_OF, **{field: -1.0}),)))
-        for field in ("input_cycles_per_byte", "image_cycles_per_byte")),
+        for field in BLOCK_CYCLES),
     ((*COMPUTE, "mac_blocks"), "command_share", (
         (replace(BLOCKS_OF, command_share=1), replace(BLOCKS_OF, command_share=1e-6)),
         tuple(replace(BLOCKS_OF, command_share=v) for v in (0, 1.5, None)))),

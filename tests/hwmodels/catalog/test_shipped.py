@@ -27,6 +27,8 @@ EXPLAINED = {("alveo-u280", "peak int8")}
 FAR = 0.1
 # How much worse than with less memory or bandwidth a plan may be, beside its own gap.
 NOISE = 1e-6
+# Share by which bounds may lie below the optimum of their linear program (docs/solvers.md).
+BELOW_OPTIMUM = 1e-3
 KIB = 1024
 
 
@@ -165,5 +167,5 @@ def test_more_memory_or_bandwidth_is_never_slower(name: str) -> None:
     base, bound = planned(target)
     for better in (target.with_fast_memory(512 * KIB), faster(target, 1.5)):
         value, least = planned(better)
-        assert least <= bound * (1 + NOISE)
+        assert least <= bound * (1 + BELOW_OPTIMUM)
         assert value <= base * (1 + NOISE)

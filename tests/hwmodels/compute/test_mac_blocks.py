@@ -6,7 +6,12 @@ import pytest
 
 from ullage.compiler.ir.graph import LoopNest
 from ullage.compiler.ir.target import MacBlocks
-from ullage.hwmodels.compute.mac_blocks import input_cycles, nest_cycles, output_cycles
+from ullage.hwmodels.compute.mac_blocks import (
+    input_cycles,
+    nest_cycles,
+    output_cycles,
+    scale_cycles,
+)
 
 # A core multiplies 2 x 1 positions x 8 channels x 8 input channels a cycle: 128 MACs.
 UNIT = MacBlocks(
@@ -159,3 +164,18 @@ def test_more_cores_units_and_output_are_never_slower() -> None:
             {"output_cycles": {}},
         ):
             assert nest_cycles(nest, replace(UNIT, **better)) <= plain, better  # type: ignore[arg-type]
+
+
+def test_scales_of_a_product_of_one_row_come_from_where_its_weights_are() -> None:
+    far = replace(UNIT, scale_cycles_per_channel=20.0)
+    row = LoopNest("matmul", "Gemm", channels=640, depth=128)
+    # Five blocks of 128 channels: products 2048, scales 2560 each; the last block's products.
+    assert nest_cycles(row, far) == pytest.approx(5 * 2560 + 2048, rel=1e-5)
+    assert scale_cycles(row, far) == 640 * 20
+    assert scale_cycles(row, UNIT) == 0
+    # 16 rows of 128 channels are one block of 2048 elements: every weight is used once.
+    assert scale_cycles(replace(row, width=16), far) == 640 * 20
+    assert scale_cycles(replace(row, width=17), far) == 0
+    # Heads have no biases; weights of a convolution are fetched, and their scales with them.
+    assert scale_cycles(replace(row, count=2), far) == 0
+    assert scale_cycles(conv(1, 1, 640, 128), far) == 0
