@@ -132,7 +132,9 @@ def _block_channels(own: int, rereads: Rereads) -> Ints:
     """Numbers of channels that a block may have, the largest first; `own` are all of them."""
     step = rereads.block_channels_multiple
     most = max(step, rereads.block_channels // step * step)
-    return np.minimum(own, np.unique(np.minimum(most, -(-_lengths(own) // step) * step))[::-1])
+    lengths: Ints = np.minimum(most, -(-_lengths(own) // step) * step)
+    fitting: Ints = np.minimum(own, np.unique(lengths)[::-1])
+    return fitting
 
 
 def _lengths(length: int) -> Ints:
