@@ -8,6 +8,8 @@ cascade, line buffers between the same two stripes) are interchangeable, and are
 
 Where operands must be in the fastest tier, what has no room beside the block before arrives between
 the two, and what has none beside the block behind is stored between them, while nothing computes.
+In a block of several steps, bytes take room from their first use to their last, and what one step
+uses arrives beside the step before it, or is stored beside the step behind.
 
 The value is an estimate, not a bound: space counts for whole blocks (dearer than it is), moves may
 use all of a block's time (cheaper), and data moves in a few blocks before or behind a use only.
@@ -40,8 +42,8 @@ SPARSE_BLOCKS = 4
 LIMITED_SPARSE_BLOCKS = 16
 # Blocks behind a write in which data may be stored home.
 SPILL_BLOCKS = 3
-# Where operands must be in the fastest tier, and blocks are steps, data arrives so many of them
-# before its use, and is stored so many behind its write.
+# Where operands must be in the fastest tier, data arrives so many blocks before its use, and is
+# stored so many behind its write; in blocks of several steps also between two of them.
 STEPS_AHEAD = (1, 2, 3, 4, 6, 9, 14, 21, 32)
 STEPS_BEHIND = (1, 2, 3, 5, 8)
 # What room that is missing costs, in multiples of the transfers of as many bytes.
@@ -52,11 +54,20 @@ MOST_PASSING = 0.75
 OVER_PRICE = 30.0
 # Digits of the shares of a piece that a block reads and writes to which pieces are alike.
 ALIKE_DIGITS = 3
+# Differences of shares that are rounding.
+ROUNDED = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class CoarseUse:
-    """What a block does to a segment; see `BlockUse`."""
+    """What a block does to a segment; see `BlockUse`.
+
+    Attributes:
+        late_share: share of the bytes of which the first use in the block is in none of the
+            block's first steps, so that they may arrive inside the block.
+        early_share: share of those of which the last use is in none of its last steps, so that
+            they may be stored inside the block.
+    """
 
     block: int
     reads: bool
@@ -64,6 +75,15 @@ class CoarseUse:
     read_share: float
     written_share: float
     held_share: float
+    before_share: float = 0.0
+    late_share: float = 0.0
+    early_share: float = 0.0
+
+    @property
+    def behind_share(self) -> float:
+        """Share of the block's steps behind the last use."""
+        share = 1.0 - self.before_share - self.held_share
+        return share if share > ROUNDED else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +124,9 @@ class CoarseProgram:
         overhead_s: overhead of all steps.
         group_of: (B,) the group of each block; -1 for none.
         parts: number of steps of the plan.
+        steps_in: (B,) how many of them are in each block.
+        plan_accesses: (G,) accesses of the segments of the plan, about; those of what groups share
+            in equal shares.
         names: (B,) for each block a hash of its group and its place there: the same in every
             program of the group, wherever its blocks are.
     """
@@ -116,6 +139,8 @@ class CoarseProgram:
     overhead_s: float
     group_of: Ints
     parts: int
+    steps_in: Ints
+    plan_accesses: Floats
     names: tuple[int, ...] = ()
 
     @property
@@ -131,7 +156,8 @@ class CoarseValue:
     Attributes:
         value: its optimum in the objective's unit; traffic with what no plan avoids. Under a limit
             of the latency: bytes, with `OVER_PRICE` for what is above the limit.
-        lost: (B,) seconds of each block beyond computing; 0 where time is not the objective.
+        lost: (B,) seconds of each block beyond computing, with those of what moves before or behind
+            it while nothing computes; 0 where time is not the objective.
         room: (B,) price of the whole memory in each block, in the objective's unit.
         basis: where the solver stopped, where the next program is to start there.
     """
@@ -150,9 +176,12 @@ _Alike = tuple[_Ends, tuple[tuple[int, bool, bool, float, float], ...]]
 
 @dataclass
 class _Sum:
-    """Sums over pieces that are alike: bytes, and for each use the bytes times the share held."""
+    """Sums over pieces that are alike: bytes, and for each use the bytes times its shares."""
 
     held_bytes: list[float]
+    before_bytes: list[float]
+    late_bytes: list[float]
+    early_bytes: list[float]
     size_bytes: float = 0.0
     space_bytes: float = 0.0
 
@@ -172,9 +201,11 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
     passing = 0.0
     starts: list[int] = []
     compute, workspace, group_of = [np.zeros(1)], [np.zeros(1)], [np.array([-1])]
+    steps_in = [np.ones(1, dtype=np.int64)]
     names = [0]
     inners: list[InnerValues] = []
     start, overhead_s, parts = 1, 0.0, 0
+    accesses = np.zeros(len(cascades))
     joined: dict[_Alike, _Sum] = {}
     again: dict[int, set[int]] = {}  # region -> groups that read it for what they run again
     for number, cascade in enumerate(cascades):
@@ -192,7 +223,9 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
         start += len(profile.compute_s)
         overhead_s += profile.overhead_s
         parts += profile.steps
+        accesses[number] = profile.accesses + sum(piece.accesses for piece in profile.pieces)
         compute.append(profile.compute_s)
+        steps_in.append(profile.steps_in)
         workspace.append(profile.workspace_bytes)
         inners.append(profile.inner)
         group_of.append(np.full(len(profile.compute_s), number))
@@ -209,6 +242,7 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
             ends, begins = _ends_of(profiles, region, low, high), [starts[g] for g in groups]
             for piece in profiles.shared(region, tuple(cascades[g] for g in groups)):
                 _join(joined, ends, piece, begins)
+                accesses[groups] += piece.accesses / len(groups)
     segments = tuple(_segment(profiles, key, size, names) for key, size in joined.items())
     own = np.concatenate([*workspace, np.zeros(1)])
     free = np.maximum(0.0, capacity - own - _mandatory_bytes(segments, len(own)))
@@ -225,6 +259,8 @@ def coarse_program(profiles: Profiles, cascades: Sequence[Cascade]) -> CoarsePro
         overhead_s,
         np.concatenate([*group_of, np.array([-1])]),
         parts,
+        np.concatenate([*steps_in, np.ones(1, dtype=np.int64)]),
+        accesses,
         tuple(names),
     )
 
@@ -280,11 +316,15 @@ def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequenc
     key = (ends, tuple(shown(use) for use in piece.uses))
     total = joined.get(key)
     if total is None:
-        total = joined[key] = _Sum([0.0] * len(piece.uses))
+        total = joined[key] = _Sum(*([0.0] * len(piece.uses) for _ in range(4)))
     total.size_bytes += piece.size_bytes
     total.space_bytes += piece.space_bytes
     for number, use in enumerate(piece.uses):
         total.held_bytes[number] += piece.size_bytes * use.held_share
+        total.before_bytes[number] += piece.size_bytes * use.before_share
+        total.late_bytes[number] += piece.size_bytes * (use.before_share > 0)
+        is_early = use.before_share + use.held_share < 1 - ROUNDED
+        total.early_bytes[number] += piece.size_bytes * is_early
 
 
 def _segment(profiles: Profiles, key: _Alike, total: _Sum, names: Sequence[int]) -> CoarseSegment:
@@ -298,7 +338,15 @@ def _segment(profiles: Profiles, key: _Alike, total: _Sum, names: Sequence[int])
         kind == "weight",
         profiles.target.must_be_fastest(kind),
         tuple(
-            CoarseUse(*use, held / size) for use, held in zip(uses, total.held_bytes, strict=True)
+            CoarseUse(*use, *(figure / size for figure in figures))
+            for use, *figures in zip(
+                uses,
+                total.held_bytes,
+                total.before_bytes,
+                total.late_bytes,
+                total.early_bytes,
+                strict=True,
+            )
         ),
         hash((key[0], tuple((names[use[0]], *use[1:]) for use in uses))),
     )
@@ -373,6 +421,7 @@ class _Columns:
 
     cost: list[float] = field(default_factory=list)
     low: list[float] = field(default_factory=list)
+    high: list[float] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
@@ -381,11 +430,14 @@ class _Columns:
     row_names: list[int] = field(default_factory=list)
     spans: Spans = field(default_factory=Spans)
 
-    def variable(self, name: tuple[object, ...], cost: float, low: float = 0.0) -> int:
-        """A new variable from `low` to 1."""
+    def variable(
+        self, name: tuple[object, ...], cost: float, low: float = 0.0, high: float = 1.0
+    ) -> int:
+        """A new variable from `low` to `high`."""
         self.names.append(hash(name))
         self.cost.append(cost)
         self.low.append(low)
+        self.high.append(high)
         return len(self.cost) - 1
 
     def row(self, name: tuple[object, ...], high: float) -> int:
@@ -433,6 +485,8 @@ class _CoarseLp:
         # Blocks, variables, and seconds of the slow port that 1 of the variable takes.
         self.port: tuple[list[int], list[int], list[float]] = ([], [], [])
         self.other_port: tuple[list[int], list[int], list[float]] = ([], [], [])
+        # The same of what moves before or behind a block, while nothing computes.
+        self.between: tuple[list[int], list[int], list[float]] = ([], [], [])
         # Of the compute unit, where accesses keep it from computing, and what they take at first.
         self.unit: tuple[list[int], list[int], list[float]] = ([], [], [])
         self.exposed = target.compute.exposed if self.is_timed else 0.0
@@ -507,6 +561,7 @@ class _CoarseLp:
             segment.uses[number].block,
             present[number],
         )
+        before = segment.uses[number].before_share
         wraps = number == 0 and self.steady_state and segment.is_weight
         name, names = (segment.name, number), self.program.names
         balance = columns.row((*name, "balance"), 0.0)  # kept + arrivals - present = 0
@@ -518,6 +573,10 @@ class _CoarseLp:
             first = since + 1
             columns.entry(balance, kept, 1.0)
             columns.spans.add([since + 1], [end], [kept], share)
+            if segment.must_be_fastest:
+                behind = segment.uses[number - 1].behind_share
+                columns.spans.add([since], [since + 1], [kept], share * behind)
+                columns.spans.add([end], [end + 1], [kept], share * before)
         if number:
             row = columns.row((*name, "kept"), INFINITY)  # no more is kept than there was
             columns.entry(row, present[number - 1], 1.0)
@@ -527,11 +586,22 @@ class _CoarseLp:
             moved = columns.variable((*name, "arrives", names[block % self.blocks]), cost)
             columns.entry(balance, moved, 1.0)
             columns.spans.add([block], [end], [moved], share)
+            if before and segment.must_be_fastest:
+                columns.spans.add([end], [end + 1], [moved], share * before)
             seconds = size * self.rates.in_s
             self._spend(block % self.blocks, moved, seconds, apart=self._is_apart(segment))
+        late = segment.uses[number].late_share
+        if late and segment.must_be_fastest:  # during the step before
+            moved = columns.variable((*name, "arrives inside", names[end]), cost, 0.0, late)
+            columns.entry(balance, moved, 1.0)
+            step_share = 1.0 / float(self.program.steps_in[end])
+            columns.spans.add([end], [end + 1], [moved], share * step_share)
+            self._spend(end, moved, size * self.rates.in_s)
         if segment.must_be_fastest:
             exposed = self._exposed(size, self.rates.in_s, cost)
-            columns.entry(balance, columns.variable((*name, "exposed"), exposed), 1.0)
+            waited = columns.variable((*name, "exposed"), exposed)
+            columns.entry(balance, waited, 1.0)
+            self._wait(end % self.blocks, waited, exposed)
         return kept
 
     def _arrivals(self, first: int, end: int, *, is_mandatory: bool) -> Iterable[int]:
@@ -574,19 +644,29 @@ class _CoarseLp:
         distances = STEPS_BEHIND if segment.must_be_fastest else range(1, 1 + SPILL_BLOCKS)
         cost = size * (self.tie if self.is_timed else self.rates.out_cost)
         stores: list[tuple[int, int]] = []
+        share, use = segment.space_bytes / self.capacity, segment.uses[write]
+        behind = use.behind_share if segment.must_be_fastest else 0.0
         for block in (since + distance for distance in distances):
             if block >= needs[-1][0]:
                 break
             stored = columns.variable((*name, "stored", self.program.names[block]), cost)
-            columns.spans.add(
-                [since + 1], [block + 1], [stored], segment.space_bytes / self.capacity
-            )
+            columns.spans.add([since + 1], [block + 1], [stored], share)
+            if behind:
+                columns.spans.add([since], [since + 1], [stored], share * behind)
             seconds = size * self.rates.out_s
             self._spend(block, stored, seconds, apart=self._is_apart(segment))
             stores.append((block, stored))
+        if use.early_share and segment.must_be_fastest:  # during the step behind the last use
+            stored = columns.variable((*name, "stored inside"), cost, 0.0, use.early_share)
+            step_share = 1.0 / float(self.program.steps_in[since])
+            columns.spans.add([since], [since + 1], [stored], share * step_share)
+            self._spend(since, stored, size * self.rates.out_s)
+            stores.append((since, stored))
         if segment.must_be_fastest:
             exposed = self._exposed(size, self.rates.out_s, cost)
-            stores.append((since, columns.variable((*name, "out"), exposed)))
+            out = columns.variable((*name, "out"), exposed)
+            stores.append((since, out))
+            self._wait(since, out, exposed)
         for number, (by, keeps) in enumerate(needs):
             row = columns.row((*name, "home", number), INFINITY)
             columns.entry(row, present[write], -1.0)
@@ -601,6 +681,11 @@ class _CoarseLp:
         rates = self.rates
         moved_s, cost = rates.in_s + rates.out_s, rates.in_cost + rates.out_cost
         return self._exposed(self.capacity, moved_s, self.capacity * cost)
+
+    def _wait(self, block: int, variable: int, seconds: float) -> None:
+        """Let a block wait for what a variable moves before it begins, or behind its end."""
+        for figures, figure in zip(self.between, (block, variable, seconds), strict=True):
+            figures.append(figure)
 
     def _is_apart(self, segment: CoarseSegment) -> bool:
         """Whether a segment comes and goes through another port than that of the weights."""
@@ -644,7 +729,9 @@ class _CoarseLp:
         room = (self.capacity - program.workspace_bytes) / self.capacity
         if self.limit_s is not None:
             room = -(program.workspace_bytes + program.excess_bytes) / self.capacity
-        variables = lp.add_variables(len(columns.cost), np.array(columns.low), 1.0)
+        variables = lp.add_variables(
+            len(columns.cost), np.array(columns.low), np.array(columns.high)
+        )
         lp.add_cost(variables, np.array(columns.cost) / unit)
         capacity_rows = lp.add_rows(blocks, -INFINITY, room)
         inner = program.inner.space_bytes / self.capacity
@@ -690,6 +777,9 @@ class _CoarseLp:
         lost = np.zeros(blocks)
         if self.is_timed:
             lost = np.maximum(0.0, solution.values[elapsed] * unit - program.compute_s)
+            at, late, seconds = self.between
+            moved = solution.values[np.array(late, dtype=np.int64)]
+            np.add.at(lost, np.array(at, dtype=np.int64), moved * np.array(seconds))
         value = solution.objective * unit + self.constant + program.overhead_s * self.is_timed
         if self.limit_s is not None:
             value = float(solution.values[size].sum())
@@ -734,7 +824,8 @@ class _CoarseLp:
         frozen, until = lp.frozen(), time.monotonic() + left_s
         is_dual = is_long and basis is None and not is_mandatory
         solution = None
-        for solver in (GLOP_DUAL, GLOP) if is_dual else (GLOP,):  # the dual one may end imprecisely
+        # Either method may end imprecisely; then the other one is asked.
+        for solver in (GLOP_DUAL, GLOP) if is_dual else (GLOP, GLOP_DUAL):
             left_s = until - time.monotonic()
             if solution is None and left_s > 0:
                 solution = solve_lp(

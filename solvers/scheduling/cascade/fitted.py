@@ -63,11 +63,13 @@ class FittedGroups:
     Attributes:
         task: the task; a search that leaves more time for the plan sets that one.
         plan_s: seconds that the quickest plan of the last groups made to fit takes, about.
+        most_accesses: accesses that a schedule's segments have at most: those of a cut that was
+            needed may be more than `MOST_ACCESSES`.
     """
 
     def __init__(self, task: SchedulingTask, facts: OrderFacts) -> None:
         self.task, self.facts = task, facts
-        self.plan_s = 0.0
+        self.plan_s, self.most_accesses = 0.0, MOST_ACCESSES
         self._each_s = 0.0  # seconds of the quickest plan for each access
         self._attempts: dict[int, int] = {}
         self._singles: dict[tuple[int, int, int | None], GroupEstimate | None] = {}
@@ -76,7 +78,6 @@ class FittedGroups:
             int, int
         ] = {}  # by position the bytes of the smallest part that failed
         self._in_pages = True  # whether parts must fit in whole pages
-        self._accesses = MOST_ACCESSES  # at most, or those of a cut that was needed
         self._aligned: set[int] = set()  # positions whose large values are cut along one axis
 
     def singles(self, budget: Budget = UNLIMITED) -> list[Cascade]:
@@ -152,7 +153,7 @@ class FittedGroups:
         if crowded_operators(problem, in_pages=self._in_pages):
             return False
         accesses = accesses_of(problem)
-        return accesses <= self._accesses and accesses * self._each_s <= self._left_s()
+        return accesses <= self.most_accesses and accesses * self._each_s <= self._left_s()
 
     def _left_s(self) -> float:
         """Seconds between the end of the search and that of the job: those of the plan."""
@@ -214,7 +215,7 @@ class FittedGroups:
                 if budget.remaining_s() <= plan_looks * each_s * parts and not is_free:
                     raise self._too_late(parts, PLAN_LOOKS * each_s * parts)
                 accesses = accesses_of(problem)
-                self._accesses = max(self._accesses, accesses)
+                self.most_accesses = max(self.most_accesses, accesses)
                 self.plan_s = PLAN_LOOKS * each_s * parts
                 self._each_s = self.plan_s / max(1, accesses)
                 self._in_pages = not crowded_operators(problem, in_pages=True)

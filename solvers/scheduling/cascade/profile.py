@@ -70,7 +70,9 @@ class BlockUse:
         read_share: bytes read over the bytes of the piece, added up over the block's steps.
         written_share: the same of bytes written.
         held_share: share of the block's steps during which the piece is there: from the step that
-            makes it on, and up to its last use.
+            makes it on, and up to its last use. Where operands must be in the fastest tier, from
+            its first use in the block up to its last one there.
+        before_share: where they must be, share of the block's steps before that.
     """
 
     group: int
@@ -80,6 +82,7 @@ class BlockUse:
     read_share: float
     written_share: float
     held_share: float = 1.0
+    before_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +94,14 @@ class Piece:
         size_bytes: how many.
         space_bytes: room that they take: each stretch of them in a row is rounded up.
         uses: in the order of the blocks.
+        accesses: of its bytes by steps, each stretch of them counted by itself.
     """
 
     region: int
     size_bytes: float
     space_bytes: float
     uses: tuple[BlockUse, ...]
+    accesses: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,8 @@ class GroupProfile:
         inner: what of that are values, which may lie at home as well.
         pieces: what several blocks of this group, and no other group, use.
         steps: number of its steps.
+        steps_in: (B,) number of each block's.
+        accesses: by steps to what is used up inside a block.
     """
 
     compute_s: Floats
@@ -152,6 +159,8 @@ class GroupProfile:
     inner: "InnerValues"
     pieces: tuple[Piece, ...]
     steps: int
+    steps_in: Ints
+    accesses: int = 0
 
 
 @dataclass(frozen=True)
@@ -417,6 +426,7 @@ class Profiles:
         paid = np.zeros(steps.blocks)
         read, written = np.zeros(steps.blocks), np.zeros(steps.blocks)
         pieces: list[Piece] = []
+        accesses = 0
 
         def put(piece: Piece, span: tuple[int, int]) -> None:
             if len(piece.uses) > 1:
@@ -428,6 +438,8 @@ class Profiles:
                 paid[last.block] += piece.space_bytes * last.held_share
                 paid[first.block + 1 : last.block] += piece.space_bytes
                 return
+            nonlocal accesses
+            accesses += piece.accesses
             change[span[0]] += piece.space_bytes
             change[span[1] + 1] -= piece.space_bytes
             use = piece.uses[0]
@@ -459,7 +471,11 @@ class Profiles:
         inner = InnerValues(np.minimum(space, workspace), read, written)
         compute_s = np.zeros(steps.blocks)
         np.add.at(compute_s, steps.block_of, steps.compute_s)
-        return GroupProfile(compute_s, steps.overhead_s, workspace, inner, tuple(pieces), count)
+        made = tuple(pieces)
+        steps_in = np.bincount(steps.block_of, minlength=steps.blocks).astype(np.int64)
+        return GroupProfile(
+            compute_s, steps.overhead_s, workspace, inner, made, count, steps_in, accesses
+        )
 
     def _pieces(
         self, region: int, groups: Sequence[_GroupSteps], last: int
@@ -473,7 +489,8 @@ class Profiles:
         ]
         if not events:
             return []
-        if self.target.must_be_fastest(place.kind):
+        is_mandatory = self.target.must_be_fastest(place.kind)
+        if is_mandatory:
             events = _reaching(place.shape, events)
         covers, sizes = _cells(place.shape, [touch.box for _, touch in events])
         sizes = sizes * (place.size_bytes / max(1, prod(place.shape)))
@@ -485,18 +502,21 @@ class Profiles:
         unit = float(max(1, self.target.slice_granularity_bytes))
         totals = np.bincount(inverse.ravel(), weights=sizes)
         rounded = np.ceil(sizes / unit) * unit
-        if self.target.must_be_fastest(place.kind):  # every page that is touched is taken
+        if is_mandatory:  # every page that is touched is taken
             rounded = np.where(sizes % unit == 0, sizes, sizes + unit)
         spaces = np.bincount(inverse.ravel(), weights=rounded)
+        stretches = np.bincount(inverse.ravel())
         result: list[tuple[Piece, tuple[int, int]]] = []
-        for cell, size, space in zip(first.tolist(), totals.tolist(), spaces.tolist(), strict=True):
+        kinds = zip(first.tolist(), totals.tolist(), spaces.tolist(), strict=True)
+        for number_of, (cell, size, space) in enumerate(kinds):
             used = np.flatnonzero(covers[:, cell]).tolist()
             if not used:
                 continue
             chosen = [events[i] for i in used]
             ends_here = not place.is_output and place.places[-1] < last
             for version in _versions(chosen, groups) if ends_here else [chosen]:
-                brief = _brief(version, groups, stays=place.is_output or place.places[-1] >= last)
+                stays = place.is_output or place.places[-1] >= last
+                brief = {} if is_mandatory else _brief(version, groups, stays=stays)
                 uses = [
                     (
                         number,
@@ -510,8 +530,12 @@ class Profiles:
                 ]
                 ends = version[0], version[-1]
                 span = ends[0][1].step, ends[1][1].step
-                held = self._held(place, _joined(uses), groups, ends)
-                result.append((Piece(region, size, space, held), span))
+                if is_mandatory:
+                    held = _used_from_to(_joined(uses), version, groups)
+                else:
+                    held = self._held(place, _joined(uses), groups, ends)
+                accesses = int(stretches[number_of]) * len(version)
+                result.append((Piece(region, size, space, held, accesses), span))
                 for begin in sorted(set(brief.values())):
                     reads = [at for at in brief if brief[at] == begin]
                     number, made = version[begin]
@@ -564,6 +588,27 @@ class Profiles:
             uses.append((number, block, reads, touch.writes, share - write, write))
         span = events[0][1].step, events[-1][1].step
         return Piece(region, whole, whole, _joined(uses)), span
+
+
+def _used_from_to(
+    uses: Sequence[BlockUse],
+    touches: Sequence[tuple[int, _Touch]],
+    groups: Sequence[_GroupSteps],
+) -> tuple[BlockUse, ...]:
+    """The uses of a cell with the shares of their blocks before and during its touches there."""
+    first: dict[tuple[int, int], int] = {}
+    last: dict[tuple[int, int], int] = {}
+    for number, touch in touches:
+        place = number, groups[number].block_list[touch.step]
+        first.setdefault(place, touch.step)
+        last[place] = touch.step
+    result: list[BlockUse] = []
+    for use in uses:
+        place = use.group, use.block
+        before = groups[use.group].inside(first[place])
+        end = groups[use.group].inside(last[place] + 1, last[place])
+        result.append(replace(use, held_share=end - before, before_share=before))
+    return tuple(result)
 
 
 def _blocks(compute_s: Floats, round_of: Ints, detail: int) -> Ints:

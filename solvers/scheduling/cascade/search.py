@@ -94,6 +94,11 @@ FITTED_MARGIN = 2
 # the whole graph judges them all together after so many of them, and at the end.
 LONG_PARTS = 300
 CHECKED_GAINS = 6
+# Groups whose estimated accesses are more than so many times those that a plan may have are not
+# lowered to count them.
+ESTIMATED_ACCESSES = 1.1
+# Share of the accesses that a plan may have from which on moves begin where many of them are.
+CROWDED_SHARE = 0.9
 # Operators of a graph up to which each move is judged by the LP of the whole graph at once.
 DIRECT_OPERATORS = 24
 # Relative gain of a value below which it is within the tolerance of the LP.
@@ -482,7 +487,7 @@ class _LocalSearch:
     def _surely(self) -> ValuedGroups | None:
         """The value of the best, of the whole graph on the finest axis; None where time is over."""
         if self._is_long:
-            return self.judge.value(self.best.cascades, fine=True)
+            return self.judge.value(self.best.cascades, fine=self._fitted is None)
         return self.judge.surely(self.best)
 
     def _kicked(self, start: ValuedGroups) -> ValuedGroups | None:
@@ -627,6 +632,9 @@ class _LocalSearch:
             np.concatenate([best.lost[:begin], then.lost, best.lost[end:]]),
             np.concatenate([best.room[:begin], then.room, best.room[end:]]),
             best.parts + then.parts - now.parts,
+            np.concatenate(
+                [best.plan_accesses[:begin], then.plan_accesses, best.plan_accesses[end:]]
+            ),
         )
 
     def _take(self, groups: Sequence[Cascade]) -> bool:
@@ -639,7 +647,7 @@ class _LocalSearch:
         is_finer = self.judge.judges_stretches and self.judge.judges_finely
         if is_finer and not self._stretch_gains(groups, fine=True):
             return False
-        if self._fitted is not None and not self._fitted.fits(groups):
+        if not self._may_fit(valued, groups):
             return False
         self.best = valued
         self.gains += 1
@@ -649,10 +657,28 @@ class _LocalSearch:
             self.task.budget.progress(f"cascades: {shown}")
         return True
 
+    def _may_fit(self, valued: ValuedGroups, groups: Sequence[Cascade]) -> bool:
+        """Whether groups fit and may be planned, where operands must fit."""
+        if self._fitted is None:
+            return True
+        known = self.best.plan_accesses.sum()
+        if valued.plan_accesses.sum() > max(known, self._fitted.most_accesses * ESTIMATED_ACCESSES):
+            return False
+        return self._fitted.fits(groups)
+
     def _waiting_group(self, valued: ValuedGroups) -> int:
-        """A group, likelier the more its steps wait, and the dearer memory is meanwhile."""
+        """A group, likelier the more its steps wait, and the dearer memory is meanwhile.
+
+        Where operands of parts must fit, most groups wait for weights that no grouping hides, and
+        only the price of memory counts (measured on EfficientNet-B0); unless the plan's LP has
+        nearly as many accesses as it may have: then also how many each group adds.
+        """
         weights = np.full(len(valued.lost), LEAST_WEIGHT / len(valued.lost))
-        for shares in (valued.lost, valued.room):
+        most = math.inf if self._fitted is None else self._fitted.most_accesses
+        is_crowded = valued.plan_accesses.sum() > CROWDED_SHARE * most
+        figures = [valued.lost] if self._fitted is None or is_crowded else []
+        figures += [valued.room, valued.plan_accesses] if is_crowded else [valued.room]
+        for shares in figures:
             if shares.sum() > 0:
                 weights += shares / shares.sum()
         return int(self._rng.choice(len(weights), p=weights / weights.sum()))

@@ -1,8 +1,9 @@
 """The value of groups: the optimum of a fluid LP of their schedule.
 
 It is that of a coarse axis of time (`coarse`), in some milliseconds. Where operands must be in the
-fastest tier, every step counts by itself, and the LP takes longer. Where DMA-only steps stand
-between others for another reason, it is the LP of the plan's own steps.
+fastest tier, every step counts by itself in short plans; in long ones on the finer axis, on which
+only stretches are valued. Where DMA-only steps stand between others for another reason, it is the
+LP of the plan's own steps.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.lp.named_basis import NamedBasis
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
+from ullage.solvers.scheduling.cascade.coarse import CoarseProgram, coarse_program, coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
@@ -37,7 +38,8 @@ OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 DETAIL = 6
 # ... and where the value of a whole schedule is to be nearer that of its own steps.
 FINE_DETAIL = 64
-# Where operands must be in the fastest tier, every step counts by itself.
+# The same two where operands must be in the fastest tier: at last, every step counts by itself.
+FITTED_DETAIL = 6
 EVERY_STEP = 1 << 20
 # Price of a part, as a share of the value.
 PART_PRICE = 3e-6
@@ -116,6 +118,8 @@ class ValuedGroups:
         room: (G,) price of the whole memory during each group, in the objective's unit.
         parts: steps that run an operator or a part of one; more where they have so many accesses
             that planning them takes as long as that of more parts (`ACCESSES_PER_PART`).
+        plan_accesses: (G,) about those of the segments of the plan, where operands must be in the
+            fastest tier.
     """
 
     cascades: tuple[Cascade, ...]
@@ -123,6 +127,7 @@ class ValuedGroups:
     lost: Floats
     room: Floats
     parts: int
+    plan_accesses: Floats = field(default_factory=lambda: np.zeros(0))
 
     @property
     def worth(self) -> float:
@@ -176,9 +181,11 @@ class Judge:
         self.solved = 0
         self._profiles: Profiles | None = None
         self._fine: Profiles | None = None
+        self._has_axis = False  # where operands must fit: once the first schedule was valued
         self._long = np.inf, NamedBasis({}, {})  # the least value of long programs, its basis
         if facts.fitting_bytes is not None:
-            self._profiles = Profiles(facts, task.target, task.aliases, EVERY_STEP)
+            self._profiles = Profiles(facts, task.target, task.aliases, FITTED_DETAIL)
+            self._fine = Profiles(facts, task.target, task.aliases, EVERY_STEP)
         elif not task.target.dma_steps.between:
             self._profiles = Profiles(facts, task.target, task.aliases, DETAIL)
             self._fine = Profiles(facts, task.target, task.aliases, FINE_DETAIL)
@@ -221,6 +228,8 @@ class Judge:
         if runs_thrice(groups):
             return None
         program = coarse_program(self._profiles, groups)
+        if program is not None and self._takes_every_step(program):
+            program = coarse_program(self._profiles, groups)
         is_long = program is not None and program.accesses > LONG_ACCESSES
         if fine and self._fine is not None and not is_long:
             program = coarse_program(self._fine, groups)
@@ -228,7 +237,7 @@ class Judge:
             return None
         parts = program.parts
         if self.facts.fitting_bytes is not None:
-            parts = max(parts, program.accesses // ACCESSES_PER_PART)
+            parts = max(parts, int(program.plan_accesses.sum()) // ACCESSES_PER_PART)
         if task.most_parts is not None and parts > task.most_parts:
             return None
         # Long ones of the whole order are mostly those of the best so far, and so is their basis.
@@ -259,14 +268,30 @@ class Judge:
             value = max(value, live)
         lost = _by_group(found.lost, program.group_of, len(groups))
         room = _by_group(found.room, program.group_of, len(groups))
-        return ValuedGroups(groups, value, lost, room, parts)
+        return ValuedGroups(groups, value, lost, room, parts, program.plan_accesses)
 
     def surely(self, valued: ValuedGroups) -> ValuedGroups | None:
         """The value of groups on a finer axis of time; None where time is over first.
 
-        A search finds what a coarse axis flatters; this tells.
+        A search finds what a coarse axis flatters; this tells. Where operands must be in the
+        fastest tier, the finer axis is that of all steps, and too long for a whole graph.
         """
-        return valued if self._fine is None else self.value(valued.cascades, fine=True)
+        if self._fine is None or self.facts.fitting_bytes is not None:
+            return valued
+        return self.value(valued.cascades, fine=True)
+
+    def _takes_every_step(self, program: CoarseProgram) -> bool:
+        """Whether every step counts by itself from now on: the first schedule's plan is short.
+
+        That is where operands must be in the fastest tier; elsewhere plans have more steps.
+        """
+        if self.facts.fitting_bytes is None or self._has_axis:
+            return False
+        self._has_axis = True
+        is_short = bool(program.plan_accesses.sum() <= LONG_ACCESSES)
+        if is_short:
+            self._profiles, self._fine = self._fine, None
+        return is_short
 
     def _live_bytes(self, cascades: Sequence[Cascade]) -> float | None:
         """Most live bytes of any step, without weights; None where groups cannot be cut so."""

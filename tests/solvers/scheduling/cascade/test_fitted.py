@@ -366,6 +366,69 @@ def test_in_long_graphs_gains_of_stretches_add_up(monkeypatch: pytest.MonkeyPatc
     assert not crowded_operators(task.problem_of(found.schedule))
 
 
+def test_blocks_of_several_steps_say_nearly_what_every_step_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = import_model(residual_network(size=64), ImportOptions(dtype="int8"))
+    fitting = fitted_groups(graph, 8192)
+    groups = fitting.singles()
+    every_step = Judge(fitting.task, fitting.facts).value(groups)
+    monkeypatch.setattr(valued, "LONG_ACCESSES", 100)
+    judge = Judge(fitting.task, fitting.facts)
+    in_blocks = judge.value(groups)
+    monkeypatch.setattr(valued, "LONG_ACCESSES", 5000)
+    assert every_step is not None
+    assert in_blocks is not None
+    assert in_blocks.value != every_step.value
+    assert in_blocks.value == pytest.approx(every_step.value, rel=0.15)
+    finely = judge.value(groups, fine=True)
+    assert finely is not None
+    assert finely.value == every_step.value
+
+
+@pytest.mark.parametrize("long_accesses", [100, 5000])
+def test_what_moves_while_nothing_computes_is_lost(
+    long_accesses: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    monkeypatch.setattr(valued, "LONG_ACCESSES", long_accesses)
+    fitting = fitted_groups(graph, 4096)
+    found = Judge(fitting.task, fitting.facts).value(fitting.singles())
+    assert found is not None
+    computing_s = sum(fitting.facts.compute_s)
+    assert found.value > 1.2 * computing_s
+    assert found.lost.sum() + computing_s == pytest.approx(found.value, rel=0.02)
+
+
+def test_moves_begin_where_accesses_are_when_a_plan_has_as_many_as_it_may() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    fitting = fitted_groups(graph, 4096)
+    judge = Judge(fitting.task, fitting.facts)
+    found = judge.value(fitting.singles())
+    assert found is not None
+    chains = search._Chains(fitting.facts, [], fitting.task.target)
+    local = search._LocalSearch(judge, found, found, set(), fitting, chains)
+    count = len(found.cascades)
+    alike = np.ones(count)
+    begins = replace(found, lost=alike, room=alike, plan_accesses=1000.0 * (np.arange(count) == 2))
+    shares = []
+    for most in (10_000, 1000):
+        fitting.most_accesses = most
+        drawn = [local._waiting_group(begins) for _ in range(200)]
+        shares.append(drawn.count(2) / len(drawn))
+    assert shares[0] < 0.25 < shares[1]
+
+
+def test_accesses_of_the_plan_are_estimated() -> None:
+    graph = import_model(residual_network(size=32), ImportOptions(dtype="int8"))
+    fitting = fitted_groups(graph, 4096)
+    groups = fitting.singles()
+    found = Judge(fitting.task, fitting.facts).value(groups)
+    assert found is not None
+    known = accesses_of(fitting.task.problem_of(fitting.schedule(groups)))
+    assert found.plan_accesses.sum() == pytest.approx(known, rel=0.1)
+
+
 @pytest.mark.parametrize("memory_bytes", [4096, 6144])
 def test_what_passes_a_stretch_leaves_room_for_what_must_be_there(memory_bytes: int) -> None:
     """The skip connection is as large as the memory: a stretch below it costs less than all."""
