@@ -316,7 +316,8 @@ def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequenc
     key = (ends, tuple(shown(use) for use in piece.uses))
     total = joined.get(key)
     if total is None:
-        total = joined[key] = _Sum(*([0.0] * len(piece.uses) for _ in range(4)))
+        held, before, late, early = ([0.0] * len(piece.uses) for _ in range(4))
+        total = joined[key] = _Sum(held, before, late, early)
     total.size_bytes += piece.size_bytes
     total.space_bytes += piece.space_bytes
     for number, use in enumerate(piece.uses):
@@ -684,8 +685,10 @@ class _CoarseLp:
 
     def _wait(self, block: int, variable: int, seconds: float) -> None:
         """Let a block wait for what a variable moves before it begins, or behind its end."""
-        for figures, figure in zip(self.between, (block, variable, seconds), strict=True):
-            figures.append(figure)
+        blocks, variables, waited = self.between
+        blocks.append(block)
+        variables.append(variable)
+        waited.append(seconds)
 
     def _is_apart(self, segment: CoarseSegment) -> bool:
         """Whether a segment comes and goes through another port than that of the weights."""
