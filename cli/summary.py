@@ -14,6 +14,8 @@ WORST = 5
 NAME_WIDTH = 22
 # Columns that other cells need beside operators, in a table of steps, in one of tensors.
 WORST_WIDTH, STEP_WIDTH, TENSOR_WIDTH = 70, 82, 46
+# Share of its time from which on an operator is said to wait.
+LEAST_STALL = 1e-4
 # Fallbacks listed without --verbose.
 FALLBACKS = 5
 
@@ -76,7 +78,11 @@ def _print_worst(compiled: "Compiled") -> None:
     room = max(console().width - WORST_WIDTH, NAME_WIDTH)
     lines = []
     for number, one in enumerate(slowest_operators(compiled.plan, cost, WORST)):
-        stall = f", stall {format_time(one.stall_s)}" if one.stall_s > 0 else ""
+        stall = (
+            f", stall {format_time(one.stall_s)}"
+            if one.stall_s > LEAST_STALL * one.elapsed_s
+            else ""
+        )
         parts = f", {len(one.steps)} parts" if len(one.steps) > 1 else ""
         lines.append(
             [

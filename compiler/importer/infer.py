@@ -25,6 +25,7 @@ from ullage.compiler.importer.load import (
     operator_sets,
 )
 from ullage.compiler.importer.operators.contrib import contrib_output_types
+from ullage.compiler.importer.operators.convolution import check_convolution
 from ullage.compiler.importer.operators.einsum import check_equation
 from ullage.compiler.importer.operators.identity import (
     MICROSOFT,
@@ -267,6 +268,9 @@ def _standard(node: onnx.NodeProto, scope: Scope) -> tuple[dict[str, TensorType]
         _check_tile(node, scope)
         if node.op_type == "Einsum":
             check_equation(node, f"{scope.where}: {label_of(node)}")
+        if not domain:
+            label = f"{scope.where}: {label_of(node)}"
+            check_convolution(node.op_type, attributes(node, scope.opsets), inputs, label)
         protos = _schema_types(schema, node, inputs, scope)
         for name, proto in protos.items():
             if proto.WhichOneof("value") not in (None, "tensor_type"):

@@ -128,6 +128,9 @@ def overridden(
                 raise UsageError(message)
             node = text.lower() == "true"
         elif issubclass(kind, figures.Figure):
+            if "_" in text:
+                message = f"{OVERRIDE_ORIGIN} {path}={text[:40]}: numbers have no underscores"
+                raise UsageError(message)
             node = {"value": text, "source": OVERRIDE_ORIGIN, "confidence": "high"}
         _set(changed, path.split("."), node)
     return changed

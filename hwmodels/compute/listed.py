@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ullage.compiler.common.dtypes import BITS, bits_of
+from ullage.compiler.common.dtypes import BITS, FLOATS, bits_of
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target
@@ -48,5 +48,9 @@ def listed_or_scaled(
         notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {narrowest}'s {what}")
         return listed[narrowest]
     scaled = f"{'/' if is_rate else 'x'} {factor:g}"
-    notes.append(f"no {wanted} MAC {what} on {target.name}: costed at {best}'s {what} {scaled}")
+    is_policy = is_rate and wanted in FLOATS and best not in FLOATS
+    remedy = f"; to plan the model as {best}: --dtype {best}" if is_policy else ""
+    notes.append(
+        f"no {wanted} MAC {what} on {target.name}: costed at {best}'s {what} {scaled}{remedy}"
+    )
     return listed[best] / factor if is_rate else listed[best] * factor

@@ -73,8 +73,8 @@ def _seconds_of(path: Path, target: Target) -> Mapping[str, float]:
     if OPERATOR not in columns or len(units) != 1:
         found = ", ".join(str(column)[:40] for column in columns) or "none"
         raise UsageError(
-            f"{path}: it needs the columns `{OPERATOR}` and one of `{CYCLES}`, `{SECONDS}`; it has "
-            f"{found}"
+            f"{path}: it needs the columns `{OPERATOR}` and exactly one of `{CYCLES}`, "
+            f"`{SECONDS}`; it has {found}"
         )
     (unit,) = units
     clock_hz = _clock_hz(target.compute)
@@ -83,24 +83,36 @@ def _seconds_of(path: Path, target: Target) -> Mapping[str, float]:
             f"{path}: {target.name} has the compute model {target.compute.model}, which has no "
             f"clock; give `{SECONDS}` instead of `{CYCLES}`"
         )
+    doubled = next((name for name in columns if list(columns).count(name) > 1), None)
+    if doubled is not None:
+        raise UsageError(f"{path}: the column {doubled[:40]!r} stands twice")
     found_s: dict[str, float] = {}
     for number, row in enumerate(rows, start=2):
         name, figure = row[OPERATOR], _figure(row[unit])
+        if None in row:
+            raise UsageError(
+                f"{path}: row {number} has more fields than the {len(columns)} columns; a name "
+                'with a comma stands in double quotes (")'
+            )
         if not name or figure is None:
             raise UsageError(
-                f"{path}: row {number} needs an operator and {unit} of 0 or more, it has "
-                f"{str(name)[:80]!r} and {str(row[unit])[:40]!r}"
+                f"{path}: row {number} needs an operator and {unit} from 0 to {MAX_SECONDS:g}, it "
+                f"has {str(name)[:80]!r} and {str(row[unit])[:40]!r}"
             )
         if name in found_s:
             raise UsageError(f"{path}: row {number}: {name[:120]!r} stands twice")
         found_s[name] = figure if unit == SECONDS or clock_hz is None else figure / clock_hz
+    if not found_s:
+        raise UsageError(f"{path}: no row has an operator; each is a line behind the columns")
     return found_s
 
 
 def _figure(text: str | None) -> float | None:
-    """A number of 0 or more in the range of times; None for anything else."""
+    """A number of 0 or more in the range of times; None for anything else, as digits with `_`."""
+    if not text or not text.isascii() or "_" in text:
+        return None
     try:
-        number = float(text or "")
+        number = float(text)
     except ValueError:
         return None
     return number if math.isfinite(number) and 0 <= number <= MAX_SECONDS else None

@@ -8,15 +8,17 @@ same way, since it is the stored tensor that lies in memory.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import onnx
 
+from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.importer.fusion import Group
 from ullage.compiler.importer.nodes import stored_forms
 from ullage.compiler.importer.reach.rules import reach_of
 from ullage.compiler.importer.reach.site import MOST_ROWS, Maps, identity
 from ullage.compiler.importer.scope import Scope, blaming
-from ullage.compiler.ir.graph import Graph, Operator
+from ullage.compiler.ir.graph import Graph, Operator, Value
 from ullage.compiler.ir.reach import REDUCTION, AxisMap, InputReach, Reach, WorkDimension
 
 
@@ -172,8 +174,32 @@ def with_reach(
         with blaming(members[-1], scope.where):
             anchor = group.nodes.index(group.anchor)
             reach = group_reach(members, anchor, operator, forms, scope)
-        operators.append(replace(operator, reach=reach))
+        results = [graph.values[name] for name in operator.outputs]
+        operators.append(replace(operator, reach=reach and _in_whole_bytes(reach, results)))
     return replace(graph, operators=tuple(operators))
+
+
+def _in_whole_bytes(reach: Reach, results: Sequence[Value]) -> Reach:
+    """A reach without the axes along which parts of packed results may end inside a byte.
+
+    Elements of less than a byte are packed. An index of an axis has whole bytes where the product
+    of the other axes has; parts of two axes need that of all but these two.
+    """
+    labels = list(reach.axes)
+    for value in results:
+        bits, shape = BITS.get(value.dtype, 8), value.stored_shape
+        if bits >= 8:
+            continue
+
+        def is_whole(*cut: int, bits: int = bits, shape: tuple[int, ...] = shape) -> bool:
+            return bits * prod(n for axis, n in enumerate(shape) if axis not in cut) % 8 == 0
+
+        alone = [axis for axis in range(len(shape)) if is_whole(axis)]
+        kept = [a for a in alone if all(is_whole(a, b) for b in alone if b != a)]
+        if alone and not kept:
+            kept = [max(alone, key=lambda axis: shape[axis])]
+        labels = [label if axis in kept else "none" for axis, label in enumerate(labels)]
+    return replace(reach, axes=tuple(labels))
 
 
 def group_reach(

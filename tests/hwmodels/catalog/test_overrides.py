@@ -57,6 +57,7 @@ def test_overrides_take_effect_and_are_reported() -> None:
         ("", "x", "no field ''"),
         ("tiers.sram.capacity_bytes.value", "1", "no field"),
         ("split_operands", "maybe", "write true or false"),
+        ("tiers.sram.capacity_bytes", "1_000", "numbers have no underscores"),
         ("operand_access", "slow", "'any' or 'fastest'"),
         ("tiles.axes", "rows,columns", "tiles.axes.1: found 'columns': Input should be 'rows'"),
         ("tiles.allowed", "perhaps", "write true or false"),

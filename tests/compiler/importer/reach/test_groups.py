@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.onnx_models import const, imported, model, node, weight
+from tests.support.onnx_models import const, imported, info, model, node, weight
 from ullage.compiler.ir.graph import Operator
 from ullage.compiler.ir.reach import REDUCTION
 
@@ -23,6 +23,30 @@ def test_axes_are_cut_where_all_results_have_them() -> None:
     reach = norm_with_mean((3, 4, 6), (3, 4, 6)).reach
     assert reach is not None
     assert reach.axes == ("elements", "elements", "none")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "axes"),
+    [
+        ("int4", (5, 3), ("none", "none")),
+        ("int4", (5, 4), ("elements", "none")),
+        ("int4", (2, 6, 8), ("elements", "elements", "elements")),
+        ("int2", (3, 5, 2), ("none", "none", "none")),
+        ("int8", (5, 3), ("elements", "elements")),
+    ],
+)
+def test_packed_results_are_cut_at_whole_bytes(
+    dtype: str, shape: tuple[int, ...], axes: tuple[str, ...]
+) -> None:
+    proto = model(
+        [node("Identity", "x", "q"), node("Identity", "q", "y")],
+        [info("x", shape, dtype)],
+        "y",
+        opset=25,
+    )
+    assert {operator.reach.axes for operator in imported(proto).operators if operator.reach} == {
+        axes
+    }
 
 
 def test_nothing_is_cut_where_results_have_axes_at_other_places() -> None:
