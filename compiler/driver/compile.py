@@ -62,6 +62,7 @@ from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.verify.problem_rules import check_problem
 from ullage.hwmodels.bounds import Bound, order_free_bound
+from ullage.hwmodels.catalog.registry import DEFAULT_TARGET, describe
 from ullage.hwmodels.replay.replay import simulate
 from ullage.solvers.bounds.schedules import why_unbounded
 from ullage.solvers.budget import Budget
@@ -194,10 +195,18 @@ def compile_model(
             f"a model is a path, a name or a loaded ONNX model, not {type(model).__name__}"
         )
     if chosen.slower_by is None:
-        return solve_prepared(prepare(source, chosen), chosen)
+        return _with_estimates(solve_prepared(prepare(source, chosen), chosen), chosen)
     check_consistent(chosen)
     fastest = prepare(source, for_best_latency(chosen))
-    return solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
+    limited = solve_limited(fastest, chosen, solve_prepared, _solve_fastest)
+    return _with_estimates(limited, chosen)
+
+
+def _with_estimates(compiled: Compiled, options: CompileOptions) -> Compiled:
+    """The same, with the figures of low confidence in the target's files that times follow from."""
+    dtypes = {step.mac_dtype for step in compiled.plan.program.steps if step.macs}
+    described = describe(options.target or DEFAULT_TARGET, options.overrides)
+    return replace(compiled, estimates=described.estimates(dtypes))
 
 
 def compile_part(

@@ -91,6 +91,7 @@ class Compiled:
         schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
         unbounded: why nothing is proven whatever the parts; empty where something is, or nobody
             has asked.
+        estimates: fields of the target's files with low confidence that times follow from.
         repetitions_bound: latency that no schedule of this order falls below, whichever operators
             run again (`--recompute auto`); None where nothing is proven.
     """
@@ -118,6 +119,7 @@ class Compiled:
     schedule_bounds: ScheduleBounds | None = None
     unbounded: str = ""
     repetitions_bound: Bound | None = None
+    estimates: tuple[str, ...] = ()
 
     def noted(self, note: str) -> "Compiled":
         """The same with another note in its plan."""

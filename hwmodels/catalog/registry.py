@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ullage.compiler.common.dtypes import BITS
 from ullage.compiler.common.errors import Fault, UsageError
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.catalog.checks import check_target, entry_name, usage_error
@@ -76,6 +77,28 @@ class Description:
     values: tuple[ResolvedValue, ...]
     target: Target
     published: PublishedEntry
+
+    def estimates(self, dtypes: Collection[str]) -> tuple[str, ...]:
+        """Fields of low confidence that files set and times follow from: rates and compute.
+
+        Args:
+            dtypes: data types of multiplications; figures of others do not count.
+        """
+        return tuple(
+            value.field
+            for value in self.values
+            if value.confidence == "low"
+            and value.origin not in ("default", OVERRIDE_ORIGIN)
+            and _is_of_time(value.field)
+            and all(part in dtypes for part in value.field.split(".") if part in BITS)
+        )
+
+
+def _is_of_time(field: str) -> bool:
+    """Whether times follow from a field of a target: not capacities, nor energies."""
+    name = field.rsplit(".", 1)[-1]
+    is_rate = name.endswith("bytes_per_s") or name in ("setup_s", "latency_s")
+    return is_rate or (field.startswith("compute.") and "energy" not in field)
 
 
 def list_targets() -> tuple[str, ...]:

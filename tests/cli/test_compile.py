@@ -479,3 +479,13 @@ def test_cascades_are_the_default(ask: Json, tmp_path: Path) -> None:
     assert found["schedule"] == "cascade"
     assert found["value"] < found["whole_value"] == whole["value"]
     assert found["whole_because"] is None
+
+
+@pytest.mark.parametrize(("target", "is_estimate"), [("stm32h743", True), ("edge-npu", False)])
+def test_times_from_figures_of_low_confidence_are_called_an_estimate(
+    ask: Json, say: Callable[..., tuple[str, str]], tiny: Path, target: str, is_estimate: bool
+) -> None:
+    given = ("compile", tiny, "--dim", "n=8", "--target", target, "--dtype", "int8")
+    out, _ = say(*given, "--solver", "greedy")
+    assert ("\nestimate " in out) == is_estimate
+    assert bool(ask(*given, "--solver", "greedy")["estimates"]) == is_estimate

@@ -174,6 +174,17 @@ def test_figures_from_memory_are_of_low_confidence() -> None:
                     assert value.confidence in expected, (name, value.field)
 
 
+def test_times_are_estimates_where_figures_of_them_have_low_confidence() -> None:
+    assert describe("edge-npu").estimates({"int8"}) == ()
+    assert describe("edge-npu").estimates({"float32"}) == ("compute.macs_per_s.float32",)
+    guessed = describe("stm32h743").estimates({"int8"})
+    assert "tiers.sram.read_bytes_per_s" in guessed
+    assert "compute.macs_per_s.int8" in guessed
+    assert not any("energy" in field or "capacity" in field for field in guessed)
+    given = {"compute.macs_per_s.int8": "1e9"}
+    assert "compute.macs_per_s.int8" not in describe("stm32h743", given).estimates({"int8"})
+
+
 def test_the_default_target() -> None:
     target = load_target("edge-npu")
     sram, dram = target.tiers
