@@ -37,8 +37,9 @@ from ullage.compiler.driver.options import (
     check_types,
     solver_of,
 )
-from ullage.compiler.driver.problem_files import is_taken_as_problem, of_problem, without_parts
+from ullage.compiler.driver.problem_files import is_taken_as_problem, of_problem
 from ullage.compiler.driver.recomputation.prepare import recomputing
+from ullage.compiler.driver.refusals.remedies import with_remedies
 from ullage.compiler.driver.result import Compiled, best_bound
 from ullage.compiler.driver.schedules import (
     as_found_in_time,
@@ -310,6 +311,14 @@ def solve_prepared(
         quick_bound: bound the plan by `fluid`'s relaxation where its solver proves less, and every
             schedule of the model.
     """
+    try:
+        return _solve_told(prepared, options, quick_bound=quick_bound)
+    except (InfeasibleError, TimeLimitError) as error:
+        raise with_remedies(error, prepared, options) from error
+
+
+def _solve_told(prepared: Prepared, options: CompileOptions, *, quick_bound: bool) -> Compiled:
+    """What `solve_prepared` does, with refusals as they are made."""
     with compiling_told(options.progress) as tell:
         told = replace(with_found_states(options, prepared), progress=tell)
         searched = told
@@ -344,12 +353,7 @@ def _solve_prepared(prepared: Prepared, options: CompileOptions, *, quick_bound:
             whole = _solve_prepared(prepared, whole_options, quick_bound=quick_bound)
             return replace(whole, whole_because=why_whole(options, prepared.target))
     if prepared.other is None:
-        try:
-            return _solve_in_order(prepared, options, quick_bound=quick_bound)
-        except InfeasibleError as error:
-            if prepared.graph.operators:
-                raise
-            raise without_parts(error) from None
+        return _solve_in_order(prepared, options, quick_bound=quick_bound)
     if "schedule" in prepared.model:
         return _solve_beside_whole(prepared, prepared.other, options, quick_bound=quick_bound)
     other = replace(prepared.other.on(prepared.target), started=prepared.started)

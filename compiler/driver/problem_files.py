@@ -1,24 +1,16 @@
 """Problem files as input: what a file and the options together ask for."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeGuard
 
-from ullage.compiler.common.errors import InfeasibleError, UsageError
+from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import is_file
 from ullage.compiler.driver.options import CompileOptions, check_applies
 from ullage.compiler.exchange.problem_file import Changes, is_problem_file, read_problem
 from ullage.compiler.importer.joint.fx_file import is_joint_file
 from ullage.compiler.ir.problem import Problem
 
-# Remedies that cut operators, as options ...
-_PARTS = ("--schedule", "tiles.allowed")
-# ... and in a message, with what joins them to the others.
-_IN_PARTS = re.compile(
-    r"(?:, or )?run (?:it|operators) in parts(?: if the chip can)? "
-    r"\((?:--schedule cascade|--set tiles\.allowed=true)\)(, or )?"
-)
 # Bytes of a file, at most, that tell whether it is JSON.
 _BEGINNING = 4096
 
@@ -123,21 +115,3 @@ def refuse_problem(path: Path, command: str) -> None:
             f"{path}: a problem file has no model, which {command} needs; `ullage compile`, "
             "`compare`, `sweep` and `check` take problem files"
         )
-
-
-def without_parts(error: InfeasibleError) -> InfeasibleError:
-    """The refusal of a problem whose operators are given as they run: nothing cuts them.
-
-    Args:
-        error: the refusal, which may name `--schedule cascade` or `tiles.allowed` as a remedy.
-    """
-
-    def joint(found: re.Match[str]) -> str:
-        return ", or " if found[0].startswith(", or ") and found[1] else ""
-
-    details = dict(error.details)
-    if "remedies" in details:
-        details["remedies"] = [
-            remedy for remedy in details["remedies"] if not any(each in remedy for each in _PARTS)
-        ]
-    return InfeasibleError(_IN_PARTS.sub(joint, error.message), details)

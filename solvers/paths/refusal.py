@@ -11,13 +11,19 @@ from dataclasses import replace
 import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError, UllageError, UsageError
-from ullage.compiler.common.units import told_apart
+from ullage.compiler.common.units import format_size, told_apart
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.target import distances
+from ullage.compiler.ir.target import Tier, distances
 from ullage.solvers.paths.network import PathPrices
 from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slicer
-from ullage.solvers.state.infeasibility import SHOWN, padding_on_top, smaller_data, step_refusal
+from ullage.solvers.state.infeasibility import (
+    SHOWN,
+    capacity_option,
+    padding_on_top,
+    smaller_data,
+    step_refusal,
+)
 
 # Whether a problem has a streaming plan.
 Streams = Callable[[Problem], bool]
@@ -161,28 +167,37 @@ def _not_found(
     network, segment = tiered.network, tiered.segments[index]
     target, problem = network.target, network.problem
     name = problem.buffers[segment.buffer].name
-    choices = [[m] for m in range(network.tiers) if network.writable >> m & 1]
-    for tiers in [*choices, list(range(network.tiers))]:
-        peak = slicer.peak_with(tiers, ENDLESS)
-        if peak is not None:
-            break
-    tier = target.tiers[tiers[0]]
-    least = max(int(peak or 0), tier.capacity_bytes + 1)
-    enough, is_known = _enough(problem, tiers[0], least, streams)
-    needed = min(tier.capacity_bytes, _own_bytes(tiered, slicer, tiers[0]))
+    tier, enough, is_known, others = _larger(problem, tiered, slicer, streams)
+    needed = min(tier.capacity_bytes, _own_bytes(tiered, slicer, target.tier_index[tier.name]))
     step = int(tiered.segments[index].accesses[0].step) if segment.accesses else 0
     where = problem.steps[step]
     sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    remedies = {f"--set tiers.{tier.name}.capacity_bytes={enough}": "give it more"}
+    remedies = {capacity_option(target, tier.name, enough): "give it more"}
+    for other, size in others.items():
+        remedies[capacity_option(target, other, size)] = f"give {other} more"
     remedies |= smaller_data(problem.steps, enough, tier.capacity_bytes)
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
     own, there, more = told_apart(needed, tier.capacity_bytes, enough)
-    outcome = f"with {more} there is a plan" if is_known else f"with {more} none was found, either"
+    held = f"its own operands need {own} of {tier.name} at most, available {there}"
+    if not _is_reached(tiered, target.tier_index[tier.name]):
+        held = (
+            f"no operator reaches {tier.name}: operands pass it on their way, at least {own} at "
+            f"once, available {there}"
+        )
+    sizes_text = " or ".join(
+        [
+            f"{more} of {tier.name}",
+            *(f"{format_size(size)} of {other}" for other, size in others.items()),
+        ]
+    )
+    plan = "a plan of this schedule" if problem.program.is_cut else "a plan"
+    outcome = f"with {sizes_text} there is {plan}, which streams operands operator by operator"
+    if not is_known:
+        outcome = f"none that streams them was found with {more} of {tier.name}, either"
     return InfeasibleError(
-        f"found no plan for {target.name}: every operator fits by itself (its own operands need "
-        f"{own} of {tier.name} at most, available {there}), but {name!r} has no room beside what "
-        f"else must be there; {outcome}. To do: {advice}",
+        f"found no plan for {target.name}: every operator fits by itself ({held}), but {name!r} "
+        f"has no room beside what else must be there; {outcome}. To do: {advice}",
         {
             "tier": tier.name,
             "needed_bytes": needed,
@@ -196,6 +211,39 @@ def _not_found(
             "proven": False,
         },
     )
+
+
+def _is_reached(tiered: TieredProblem, tier: int) -> bool:
+    """Whether operators reach operands in a tier."""
+    return any(found is not None and found.reach >> tier & 1 for found in tiered.live_ranges)
+
+
+def _larger(
+    problem: Problem, tiered: TieredProblem, slicer: Slicer, streams: Streams
+) -> tuple[Tier, int, bool, dict[str, int]]:
+    """A tier, a capacity of it, whether there is a plan with that, and other tiers' with a plan.
+
+    Each capacity is by itself: all other tiers stay as they are.
+    """
+    network, target = tiered.network, tiered.network.target
+    known: dict[str, int] = {}
+    tried: list[tuple[int, int]] = []
+    for m in range(network.tiers):
+        peak = slicer.peak_with([m], ENDLESS) if network.writable >> m & 1 else None
+        if peak is not None:
+            tier = target.tiers[m]
+            enough, is_known = _enough(problem, m, max(peak, tier.capacity_bytes + 1), streams)
+            tried.append((m, enough))
+            known |= {tier.name: enough} if is_known else {}
+    if known:
+        name, *_ = known
+        return target.tier(name), known.pop(name), True, known
+    if tried:
+        first, enough = tried[0]
+        return target.tiers[first], enough, False, {}
+    peak = slicer.peak_with(list(range(network.tiers)), ENDLESS)
+    least = max(int(peak or 0), target.fastest.capacity_bytes + 1)
+    return target.fastest, *_enough(problem, 0, least, streams), {}
 
 
 def _enough(problem: Problem, tier: int, least_bytes: int, streams: Streams) -> tuple[int, bool]:

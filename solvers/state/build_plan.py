@@ -30,7 +30,7 @@ from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.target import Tier
 from ullage.solvers.packing.pack import pack
 from ullage.solvers.state.busy_time import Moves
-from ullage.solvers.state.infeasibility import smaller_data
+from ullage.solvers.state.infeasibility import capacity_option, smaller_data
 from ullage.solvers.state.segments import Segment
 
 
@@ -264,7 +264,7 @@ def _refuse_home(
     names = [
         {"tensor": problem.buffers[b].name, "bytes": problem.buffers[b].size_bytes} for b in largest
     ]
-    remedies = {f"--set tiers.{tier}.capacity_bytes={needed}": "give it more"}
+    remedies = {capacity_option(target, tier, needed): "give it more"}
     remedies |= smaller_data(problem.steps, needed, available)
     advice = [f"{what} ({option})" for option, what in remedies.items()]
     takes, there, excess = told_apart(needed, available, needed - available)

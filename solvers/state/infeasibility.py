@@ -7,6 +7,7 @@ from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size, told_apart
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
+from ullage.compiler.ir.target import Target
 from ullage.solvers.state.segments import Segment
 
 # Number of tensors that the message names, largest first.
@@ -17,6 +18,19 @@ SMALLER = "--dtype int8"
 WHOLE_OPERATORS = "Operators run whole here, so the operator that needs most decides"
 SOME_PARTS = "No smaller part of it is in this schedule"
 RUNS_WHOLE = "It runs whole in this schedule, where others run in parts"
+
+
+def capacity_option(target: Target, tier: str, size_bytes: int) -> str:
+    """The option that gives a tier another capacity: `--fast-memory` where it is the fastest.
+
+    Args:
+        target: the chip.
+        tier: the tier's name.
+        size_bytes: the capacity.
+    """
+    if tier == target.fastest.name:
+        return f"--fast-memory {size_bytes}"
+    return f"--set tiers.{tier}.capacity_bytes={size_bytes}"
 
 
 def step_refusal(
@@ -49,10 +63,7 @@ def step_refusal(
         sizes[f"workspace of {where.name}"] = where.workspace_bytes
     here = sorted(sizes.items(), key=lambda item: -item[1])
     listed = ", ".join(f"{name} ({format_size(size)})" for name, size in here[:SHOWN])
-    more = f"--fast-memory {needed_bytes}"
-    if names[0] != target.fastest.name or len(names) > 1:
-        enough = last.capacity_bytes + needed_bytes - available
-        more = f"--set tiers.{last.name}.capacity_bytes={enough}"
+    more = capacity_option(target, last.name, last.capacity_bytes + needed_bytes - available)
     remedies = {more: "give it more"}
     if not problem.program.is_cut:
         parts = {"--schedule cascade": "run it in parts"}

@@ -11,11 +11,10 @@ the first. Where it does not, the peak is minimised again while there is time.
 """
 
 import math
-import re
 from dataclasses import replace
 
-from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.refusals.remedies import Refusal, with_set_capacity
 from ullage.compiler.driver.result import Compiled, LatencyLimit, best_bound
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.target import Target
@@ -24,10 +23,9 @@ from ullage.hwmodels.cost import objective_value
 from ullage.solvers.fluid.smallest import FASTEST_SEEN
 from ullage.solvers.registry import find_solver
 
-# The option that gives more memory where latency is minimised, with its size in bytes.
-FAST_MEMORY = re.compile(r"--fast-memory( \d+)?")
-# The option that has operators run in parts.
+# The option that has operators run in parts, and what does where cascades are for the latency.
 IN_PARTS = "--schedule cascade"
+LEFT_OUT = "leave --schedule out"
 
 
 def for_best_latency(options: CompileOptions) -> CompileOptions:
@@ -38,7 +36,7 @@ def for_best_latency(options: CompileOptions) -> CompileOptions:
     return replace(fastest, solver="auto", parameters={})
 
 
-def refused_for_peak(error: UllageError, target: Target) -> UllageError:
+def refused_for_peak(error: Refusal, target: Target) -> Refusal:
     """The refusal of a plan of the best latency, with remedies that the objective `peak` allows.
 
     It takes no `--fast-memory`; and where operands must be in fast memory, cascades are for the
@@ -51,18 +49,13 @@ def refused_for_peak(error: UllageError, target: Target) -> UllageError:
     Returns:
         An error of the same kind and with the same figures.
     """
-
-    def reworded(text: str) -> str:
-        field = f"--set tiers.{target.fastest.name}.capacity_bytes"
-        text = FAST_MEMORY.sub(lambda found: f"{field}={(found[1] or ' BYTES')[1:]}", text)
-        if target.dma_steps.between or target.must_be_fastest("weight"):
-            text = text.replace(IN_PARTS, "leave --schedule out")
-        return text
-
-    details = dict(error.details)
+    found = with_set_capacity(error, target)
+    if not target.dma_steps.between and not target.must_be_fastest("weight"):
+        return found
+    details = dict(found.details)
     if "remedies" in details:
-        details["remedies"] = [reworded(remedy) for remedy in details["remedies"]]
-    return type(error)(reworded(error.message), details)
+        details["remedies"] = [r.replace(IN_PARTS, LEFT_OUT) for r in details["remedies"]]
+    return type(found)(found.message.replace(IN_PARTS, LEFT_OUT), details)
 
 
 def at_worst(fastest: Compiled, limit_s: float, why: str) -> Compiled:

@@ -1,0 +1,74 @@
+"""Remedies of a refusal: each is an option that the same command takes, and none is a dead end."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from ullage.compiler.common.errors import InfeasibleError
+from ullage.compiler.driver.compile import CompileOptions, compile_model
+from ullage.compiler.driver.options import check_consistent
+
+FIELD = "tiers.sram.capacity_bytes"
+
+
+def lstm() -> onnx.ModelProto:
+    """Three steps of an LSTM of 16 units: an operator that no rule cuts."""
+    shapes = {"W": (1, 64, 16), "R": (1, 64, 16)}
+    weights = [numpy_helper.from_array(np.zeros(s, np.float32), n) for n, s in shapes.items()]
+    return model(helper.make_node("LSTM", ["x", "W", "R"], ["y"], "only", hidden_size=16), weights)
+
+
+def product() -> onnx.ModelProto:
+    """A product by a matrix, which rules cut by rows, columns and sums."""
+    weights = [numpy_helper.from_array(np.zeros((16, 256), np.float32), "W")]
+    return model(helper.make_node("MatMul", ["x", "W"], ["y"], "only"), weights)
+
+
+def model(node: onnx.NodeProto, weights: list[onnx.TensorProto]) -> onnx.ModelProto:
+    """A model of one operator."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 1, 16))
+    graph = helper.make_graph([node], "one", [x], [onnx.ValueInfoProto(name="y")], weights)
+    inferred = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)])
+    return onnx.shape_inference.infer_shapes(inferred)
+
+
+def refused(source: onnx.ModelProto, **changes: object) -> InfeasibleError:
+    """The refusal where there are 2 KiB of fast memory for whole operators."""
+    options = CompileOptions(target="edge-npu-spm", solver="greedy", **changes)  # type: ignore[arg-type]
+    with pytest.raises(InfeasibleError) as raised:
+        compile_model(source, options)
+    return raised.value
+
+
+@pytest.mark.parametrize("allowed", ["true", "false"])
+@pytest.mark.parametrize("source", [lstm(), product()], ids=["lstm", "product"])
+def test_parts_are_a_remedy_only_where_the_operator_has_any(
+    source: onnx.ModelProto, allowed: str
+) -> None:
+    error = refused(source, fast_memory_bytes=2048, overrides={"tiles.allowed": allowed})
+    parts = "--schedule cascade" if allowed == "true" else "--set tiles.allowed=true"
+    is_offered = source.graph.node[0].op_type == "MatMul"
+    assert (parts in error.details["remedies"]) == is_offered
+    assert (parts in error.message) == is_offered
+    assert f"--fast-memory {error.details['needed_bytes']}" in error.details["remedies"]
+
+
+@pytest.mark.parametrize("by_field", [True, False])
+def test_a_capacity_is_given_by_the_option_that_gave_it(*, by_field: bool) -> None:
+    given = {"overrides": {FIELD: "2KiB"}} if by_field else {"fast_memory_bytes": 2048}
+    error = refused(product(), **given)
+    needed = error.details["needed_bytes"]
+    option = f"--set {FIELD}={needed}" if by_field else f"--fast-memory {needed}"
+    assert option in error.details["remedies"]
+    assert option in error.message
+    assert ("--fast-memory" in error.message) != by_field
+    given = {"overrides": {FIELD: str(needed)}} if by_field else {"fast_memory_bytes": needed}
+    again = CompileOptions(target="edge-npu-spm", solver="greedy", **given)  # type: ignore[arg-type]
+    check_consistent(again)
+    assert compile_model(product(), again).plan is not None
+
+
+def test_parts_too_small_to_help_are_no_remedy() -> None:
+    error = refused(product(), fast_memory_bytes=2)
+    assert not [remedy for remedy in error.details["remedies"] if "schedule" in remedy]
