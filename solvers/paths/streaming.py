@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.problem import Problem
 from ullage.solvers.budget import Budget
@@ -29,6 +30,8 @@ from ullage.solvers.state.segments import segments_of
 PAGES = 65536
 # A tier of fewer pages than this is not cut into pages.
 FEWEST_PAGES = 64
+# Refusals, one after the other, that are answered with larger memories.
+MOST_REFUSALS = 12
 # More pages than any tier has: none is cut.
 NO_PAGES = 1 << 62
 
@@ -73,6 +76,33 @@ def streaming(tiered: TieredProblem) -> tuple[Slicer, Assignment]:
     if isinstance(found, _Refused):
         raise refusal(tiered, found.slicer, found.segment, _streams)
     return found
+
+
+def streaming_capacities(problem: Problem) -> dict[str, int]:
+    """Capacities of tiers, all at once, with which a problem has a streaming plan.
+
+    They are what refusals name one after the other: less may be enough for other plans.
+
+    Returns:
+        Bytes by tier; empty where there is a plan already, or none was found.
+    """
+    target, found = problem.target, dict[str, int]()
+    for _ in range(MOST_REFUSALS):
+        try:
+            streaming_assignment(problem.on(target))
+        except InfeasibleError as error:
+            tier = target.tier(str(error.details["tier"]))
+            size = int(error.details.get("enough_bytes", error.details["needed_bytes"]))
+            if size <= tier.capacity_bytes:
+                return {}
+            found[tier.name] = size
+            tiers = (replace(t, capacity_bytes=size) if t is tier else t for t in target.tiers)
+            target = replace(target, tiers=tuple(tiers))
+        except UsageError:  # no links bring operands to where operators reach them
+            return {}
+        else:
+            return found
+    return {}
 
 
 def stays_where_there_is_room(

@@ -5,10 +5,14 @@ from typing import TypeVar
 
 from ullage.compiler.common.errors import UllageError
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.schedules import is_searched
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.graph import Graph
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.tiling.allowed import with_allowed_cuts
+from ullage.solvers.paths.greedy import brings_operands
+from ullage.solvers.paths.streaming import streaming_capacities
+from ullage.solvers.state.infeasibility import capacity_option
 
 # The option that gives the fastest tier another capacity, with its size in bytes.
 FAST_MEMORY = re.compile(r"--fast-memory( \d+)?")
@@ -19,6 +23,8 @@ _IN_PARTS = re.compile(
     r"(?:, or )?run (?:it|operators) in parts(?: if the chip can)? "
     r"\((?:--schedule cascade|--set tiles\.allowed=true)\)(, or )?"
 )
+# What comes before the remedies in a message.
+_TO_DO = "To do: "
 
 Refusal = TypeVar("Refusal", bound=UllageError)
 
@@ -37,6 +43,7 @@ def with_remedies(error: Refusal, prepared: Prepared, options: CompileOptions) -
     target = prepared.target
     if not _parts_may_fit(prepared.graph, target, error):
         error = without_parts(error)
+    error = _with_every_capacity(error, prepared, searched=is_searched(options, target))
     is_set = f"tiers.{target.fastest.name}.capacity_bytes" in options.overrides
     return with_set_capacity(error, target) if is_set or options.minimised == "peak" else error
 
@@ -53,6 +60,40 @@ def _parts_may_fit(graph: Graph, target: Target, error: Refusal) -> bool:
         return False
     capacity_bytes = target.fastest.capacity_bytes
     return all(least_bytes(cut, one, target) <= capacity_bytes for one in cut.operators)
+
+
+def _with_every_capacity(error: Refusal, prepared: Prepared, *, searched: bool) -> Refusal:
+    """The refusal with the capacities of all memories that lead to a plan, as one remedy.
+
+    Where operands come over several memories, more of one alone may only lead to the next refusal.
+    A schedule that was searched for may be another one with more memory; whole operators are not.
+
+    Args:
+        error: the refusal.
+        prepared: what was to be planned; with whole operators where a schedule is searched for.
+        searched: the refusal may be that of a schedule that was searched for.
+    """
+    problem, target, details = prepared.problem, prepared.target, dict(error.details)
+    if not brings_operands(problem) or "needed_bytes" not in details:
+        return error
+    tier = str(details["tier"])
+    named = int(details.get("enough_bytes", details["needed_bytes"]))
+    old, remedies = capacity_option(target, tier, named), list(details.get("remedies", ()))
+    sizes = streaming_capacities(problem) if old in remedies else {}
+    if not sizes:
+        return error
+    options = [
+        capacity_option(target, t.name, sizes[t.name]) for t in target.tiers if t.name in sizes
+    ]
+    new = " ".join(options)
+    details["enough_bytes_by_tier"] = sizes
+    if not searched or named >= sizes.get(tier, target.tier(tier).capacity_bytes):
+        details["remedies"] = [new if remedy == old else remedy for remedy in remedies]
+        return type(error)(error.message.replace(f"({old})", f"({new})"), details)
+    details["remedies"] = [new, *remedies]
+    whole = f"give whole operators enough, which need no search ({new})"
+    parts = "or, if the search then finds parts that fit, "
+    return type(error)(error.message.replace(_TO_DO, f"{_TO_DO}{whole}, {parts}"), details)
 
 
 def without_parts(error: Refusal) -> Refusal:

@@ -11,7 +11,7 @@ from ullage.compiler.common.errors import InfeasibleError, UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.catalog.registry import load_target
-from ullage.solvers.paths.streaming import streaming_assignment
+from ullage.solvers.paths.streaming import streaming_assignment, streaming_capacities
 from ullage.solvers.run import run_solver
 
 # A chip whose data crosses two links between home and where operators reach it.
@@ -134,3 +134,23 @@ def test_a_workspace_that_is_too_large_counts_with_the_operands_beside_it(solver
     assert needed >= 96 + 64 + 32 + 40
     assert refused.value.details["operator"] == "first"
     assert run_solver(solver, problem.on(target.with_fast_memory(needed))).plan is not None
+
+
+def test_capacities_of_all_memories_at_once_have_a_plan() -> None:
+    several = 0
+    for seed in range(12):
+        rng = Random(seed)
+        problem = scratchpad_problem(rng, scratchpad_target(rng, 2, room=64), 6)
+        sizes = streaming_capacities(problem)
+        if not sizes:
+            streaming_assignment(problem)
+            continue
+        with pytest.raises(InfeasibleError):
+            streaming_assignment(problem)
+        tiers = [
+            replace(tier, capacity_bytes=sizes.get(tier.name, tier.capacity_bytes))
+            for tier in problem.target.tiers
+        ]
+        streaming_assignment(problem.on(replace(problem.target, tiers=tuple(tiers))))
+        several += len(sizes) > 1
+    assert several > 2

@@ -1,5 +1,8 @@
 """Remedies of a refusal: each is an option that the same command takes, and none is a dead end."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -8,7 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.driver.compile import CompileOptions, compile_model
 from ullage.compiler.driver.options import check_consistent
+from ullage.hwmodels.catalog.registry import load_target
 
+# A chip whose data crosses two links between home and where operators reach it.
+NPU_L2 = Path(__file__).parents[4] / "benchmarks" / "targets" / "npu-l2.yaml"
 FIELD = "tiers.sram.capacity_bytes"
 
 
@@ -72,3 +78,22 @@ def test_a_capacity_is_given_by_the_option_that_gave_it(*, by_field: bool) -> No
 def test_parts_too_small_to_help_are_no_remedy() -> None:
     error = refused(product(), fast_memory_bytes=2)
     assert not [remedy for remedy in error.details["remedies"] if "schedule" in remedy]
+
+
+@pytest.mark.parametrize("source", [lstm(), product()], ids=["lstm", "product"])
+def test_one_remedy_names_the_capacities_of_all_memories(source: onnx.ModelProto) -> None:
+    """The same command with that remedy has a plan: no second refusal names another memory."""
+    small = {"tiers.l2.capacity_bytes": "1KiB", "tiles.allowed": "true"}
+    options = CompileOptions(target=str(NPU_L2), fast_memory_bytes=1024, overrides=small)
+    with pytest.raises(InfeasibleError) as raised:
+        compile_model(source, options)
+    sizes = raised.value.details["enough_bytes_by_tier"]
+    fast, *others = (tier.name for tier in load_target(str(NPU_L2)).tiers if tier.name in sizes)
+    remedy = f"--fast-memory {sizes[fast]}"
+    remedy += "".join(f" --set tiers.{name}.capacity_bytes={sizes[name]}" for name in others)
+    assert others
+    assert remedy in raised.value.details["remedies"]
+    assert f"({remedy})" in raised.value.message
+    fields = {f"tiers.{name}.capacity_bytes": str(sizes[name]) for name in others}
+    larger = replace(options, fast_memory_bytes=sizes[fast], overrides={**small, **fields})
+    assert compile_model(source, larger).plan is not None
