@@ -69,6 +69,7 @@ from ullage.solvers.bounds.schedules import why_unbounded
 from ullage.solvers.budget import Budget
 from ullage.solvers.interface import Solver, StopReason
 from ullage.solvers.portfolio import PortfolioOptions, work_for
+from ullage.solvers.registry import find_solver
 from ullage.solvers.run import Outcome, run_solver
 from ullage.solvers.scheduling.orders import JOINT, find_order
 
@@ -94,6 +95,10 @@ MOST_CLOSING_SHARE = 0.4
 QUICKEST = "greedy"
 # Seconds that it has at least then, and once more where they went into loading its kernels.
 QUICKEST_S = 0.5
+# Seconds of the processor that it has to end in where a share of a time limit cut `auto` short,
+# before another schedule is searched for, and the share that they are of the time left at most.
+ENDING_S = 1.0
+MOST_ENDING_SHARE = 0.5
 # Share of the seconds of the processor that `auto` has without a time limit, for the plan of whole
 # operators and for that of another schedule, each.
 PART_SHARE = 0.55
@@ -429,6 +434,8 @@ def _solve_before(
     begun = time.monotonic()
     half = _with_work(prepared, options)
     plain, refused = _whole_first(half, options, quick_bound=quick_bound)
+    if not isinstance(refused, InfeasibleError):
+        plain = _with_quickest(plain, prepared, options, begun)
     if plain is not None and (plain.interrupted or (reason := why_needless(plain))):
         return replace(plain, whole_because="interrupted" if plain.interrupted else reason)
     name = _alternative(options)
@@ -484,6 +491,58 @@ def _whole_first(
         return _solve_prepared(whole, limited, quick_bound=quick_bound), None
     except (InfeasibleError, TimeLimitError) as error:
         return None, error
+
+
+def _with_quickest(
+    plain: Compiled | None, whole: Prepared, options: CompileOptions, begun: float
+) -> Compiled | None:
+    """The plan of whole operators, or a better one of the quickest solver, run to its end.
+
+    A share of the time limit may have cut `auto` short before that one was done, or begun.
+
+    Args:
+        plain: the plan of whole operators, made in a share of the time; None where there is none.
+        whole: the model with whole operators.
+        options: how to compile.
+        begun: `time.monotonic()` value when planning whole operators began.
+    """
+    solver = find_solver(QUICKEST)
+    if options.time_limit_s is None or options.solver != DEFAULT_SOLVER:
+        return plain
+    is_cut_short = plain is None or plain.stop_reason == "time limit"
+    knows = options.minimised in solver.objectives
+    knows &= whole.problem.latency_limit_s is None or solver.keeps_limit
+    if not is_cut_short or not knows or len(whole.problem.steps) > SHORT_STEPS:
+        return plain
+    quick = replace(
+        options,
+        solver=QUICKEST,
+        parameters={},
+        schedule=WHOLE,
+        recompute=OFF,
+        time_limit_s=shared(whole, options.time_limit_s, MOST_ENDING_SHARE),
+    )
+    between_s = time.monotonic() - begun
+    try:
+        found = _solve_prepared(replace(whole, work_s=ENDING_S), quick, quick_bound=False)
+    except (InfeasibleError, TimeLimitError, UsageError):  # or it does not know such targets
+        return plain
+    except KeyboardInterrupt:
+        if plain is None:
+            raise
+        return _interrupted(plain)
+    if plain is None:
+        ended: StopReason = "interrupted" if found.interrupted else "time limit"
+        return replace(found, requested_solver=options.solver, stop_reason=ended)
+    best = found if found.value < plain.value else plain
+    return replace(
+        best,
+        requested_solver=options.solver,
+        solve_s=plain.solve_s + found.solve_s,
+        anytime=joined(plain.anytime, found.anytime, between_s),
+        interrupted=found.interrupted,
+        stop_reason="interrupted" if found.interrupted else plain.stop_reason,
+    )
 
 
 def _with_time_left(
