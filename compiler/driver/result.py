@@ -91,7 +91,8 @@ class Compiled:
         schedule_bounds: what no schedule of the model falls below; None where nothing is proven.
         unbounded: why nothing is proven whatever the parts; empty where something is, or nobody
             has asked.
-        estimates: fields of the target's files with low confidence that times follow from.
+        estimates: fields of the target's files with low confidence that times follow from; None
+            where there are no files, as of a plan that was read, or of a problem.
         repetitions_bound: latency that no schedule of this order falls below, whichever operators
             run again (`--recompute auto`); None where nothing is proven.
     """
@@ -119,7 +120,7 @@ class Compiled:
     schedule_bounds: ScheduleBounds | None = None
     unbounded: str = ""
     repetitions_bound: Bound | None = None
-    estimates: tuple[str, ...] = ()
+    estimates: tuple[str, ...] | None = None
 
     def noted(self, note: str) -> "Compiled":
         """The same with another note in its plan."""

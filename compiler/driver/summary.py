@@ -68,7 +68,7 @@ def summarise(compiled: Compiled, plan_path: str | None = None) -> dict[str, Any
         "latency_s": cost.latency_s,
         "compute_s": cost.compute_s,
         "all_slow_latency_s": slow_s,
-        "estimates": list(compiled.estimates),
+        "estimates": None if compiled.estimates is None else list(compiled.estimates),
         "speedup_over_all_slow": None if slow_s is None else _ratio(slow_s, cost.latency_s),
         "simulated_latency_s": compiled.simulation.latency_s,
         "simulated_over_model": _ratio(compiled.simulation.latency_s, cost.latency_s),

@@ -28,8 +28,9 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     """A plan, verified, scored, replayed and bounded again.
 
     What only the run that made the plan knew (the solver in its options, wall-clock times,
-    fallbacks, a limit of the latency, a second objective) comes from the `summary.json` beside it,
-    where that is a summary of the same plan; otherwise the times are zero and a note says so. A
+    fallbacks, figures of low confidence, a limit of the latency, a second objective) comes from
+    the `summary.json` beside it, where that is a summary of the same plan; otherwise the times are
+    zero and a note says so. A
     bound that the file states is shown as claimed: nobody has proven it in this run. The bound is
     proven again, as `compile` does.
 
@@ -70,6 +71,7 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
         schedule_s=_seconds(summary.get("schedule_s")),
         whole=_whole_beside(summary),
         whole_because=str(summary.get("whole_because") or ""),
+        estimates=_estimates_beside(summary),
     )
 
 
@@ -156,6 +158,12 @@ def _summary_beside(path: Path, cost: Score, plan: Plan) -> dict[str, Any]:
     )
     known = all(type(summary.get(key)) in {int, float} for key in TIMES)
     return summary if same and known else {}
+
+
+def _estimates_beside(summary: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The target's fields of low confidence that the summary names; None where it does not say."""
+    fields = summary.get("estimates")
+    return tuple(map(str, fields)) if isinstance(fields, list) else None
 
 
 def _whole_beside(summary: Mapping[str, Any]) -> WholePlan | None:
