@@ -30,9 +30,8 @@ def compiled_of(plan: Plan, beside: Path | None = None) -> Compiled:
     What only the run that made the plan knew (the solver in its options, wall-clock times,
     fallbacks, figures of low confidence, a limit of the latency, a second objective) comes from
     the `summary.json` beside it, where that is a summary of the same plan; otherwise the times are
-    zero and a note says so. A
-    bound that the file states is shown as claimed: nobody has proven it in this run. The bound is
-    proven again, as `compile` does.
+    zero and a note says so. A bound that the file states is shown as claimed: nobody has proven it
+    in this run. The bound is proven again, as `compile` does.
 
     Args:
         plan: the plan.
