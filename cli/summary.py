@@ -50,8 +50,6 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         )
     )
     rows = summary_rows(compiled, summary)
-    if summary["estimates"]:
-        rows.insert(1, ("estimate", _estimate_text(summary["estimates"], summary["target"])))
     print_pairs([*rows, *(("written", path) for path in summary["written"])])
     fastest = plan.target.fastest
     print_memory_map(fastest.name, fast_memory_profile(plan), fastest.capacity_bytes)
@@ -68,17 +66,6 @@ def print_summary(compiled: "Compiled", summary: dict[str, Any], *, verbose: boo
         if note != plan.shortfall and not note.startswith(told)
     ]
     _print_notes(notes, summary["fallbacks"], shown)
-
-
-def _estimate_text(fields: Sequence[str], target: str) -> str:
-    """That times follow from figures of low confidence."""
-    from ullage.compiler.common.units import counted
-    from ullage.compiler.common.visible import visible
-
-    return (
-        f"times follow from {counted(len(fields), 'figure')} of low confidence "
-        f"(ullage targets show {visible(target)})"
-    )
 
 
 def _print_worst(compiled: "Compiled") -> None:

@@ -15,6 +15,7 @@ from ullage.compiler.common.units import (
     format_time,
     objective_text,
 )
+from ullage.compiler.common.visible import visible
 from ullage.compiler.driver.cascades import cascades_detail, schedule_name, schedule_texts
 from ullage.compiler.driver.recomputation.told import recomputation_of, recompute_texts
 from ullage.compiler.driver.result import OPTIMAL_GAP, Compiled
@@ -216,6 +217,17 @@ def peak_residents(plan: Plan, tier: str) -> TierPeak:
     return TierPeak(step, int(live[step]), tuple(largest_first))
 
 
+def _estimate(compiled: Compiled) -> list[tuple[str, str]]:
+    """A row where times follow from figures of low confidence."""
+    if not compiled.estimates:
+        return []
+    text = (
+        f"times follow from {counted(len(compiled.estimates), 'figure')} of low confidence "
+        f"(ullage targets show {visible(compiled.plan.target.name)})"
+    )
+    return [("estimate", text)]
+
+
 def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, text) rows for people: the terminal and the report show the same.
 
@@ -231,6 +243,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
             f"{format_time(cost.latency_s)}  compute alone {format_time(cost.compute_s)}, "
             f"event-driven replay {format_time(compiled.simulation.latency_s)}",
         ),
+        *_estimate(compiled),
         ("throughput", _throughput(plan, summary)),
         ("against all-slow", _against_all_slow(compiled, summary)),
         (

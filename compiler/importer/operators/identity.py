@@ -5,7 +5,7 @@ of ONNX's own operators and of com.microsoft's. A node of another domain may bea
 and mean something else, so that every look-up goes through `operator_key`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -124,6 +124,15 @@ def _defaults(op_type: str, version: int, domain: str) -> Attributes:
         if attribute.default_value.name:
             found[name] = onnx.helper.get_attribute_value(attribute.default_value)
     return found
+
+
+def without_attributes(node: onnx.NodeProto, names: Collection[str]) -> onnx.NodeProto:
+    """A copy of a node without some of its attributes."""
+    kept = onnx.NodeProto()
+    kept.CopyFrom(node)
+    del kept.attribute[:]
+    kept.attribute.extend(a for a in node.attribute if a.name not in names)
+    return kept
 
 
 def attributes(node: onnx.NodeProto, opsets: Mapping[str, int]) -> Attributes:

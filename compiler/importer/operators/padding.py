@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import onnx
 
 from ullage.compiler.importer.bounds import Attributes, Typed
+from ullage.compiler.importer.operators.identity import without_attributes
 
 # Values of `auto_pad` by which the lengths of results follow from those of inputs.
 SAME = ("SAME_UPPER", "SAME_LOWER")
@@ -21,11 +22,7 @@ def without_ignored_pads(node: onnx.NodeProto) -> onnx.NodeProto:
     given = {a.name: a for a in node.attribute if a.name in ("auto_pad", "pads")}
     if len(given) < 2 or given["auto_pad"].s in (b"", b"NOTSET"):
         return node
-    kept = onnx.NodeProto()
-    kept.CopyFrom(node)
-    del kept.attribute[:]
-    kept.attribute.extend(a for a in node.attribute if a.name != "pads")
-    return kept
+    return without_attributes(node, {"pads"})
 
 
 def conv_transpose_shape(

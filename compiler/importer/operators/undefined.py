@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import onnx
 
 from ullage.compiler.importer.bounds import Typed
+from ullage.compiler.importer.operators.identity import without_attributes
 
 # Integers of quantised operators, whose biases are wider, and floats that old versions of an
 # operator do not have: element types that are taken where a definition has float32.
@@ -53,11 +54,7 @@ def as_defined(
     unknown = sorted({a.name for a in node.attribute if a.name not in schema.attributes})
     remarks = []
     if unknown:
-        kept = onnx.NodeProto()
-        kept.CopyFrom(node)
-        del kept.attribute[:]
-        kept.attribute.extend(a for a in node.attribute if a.name not in unknown)
-        node = kept
+        node = without_attributes(node, unknown)
         shown = ", ".join(unknown)
         remarks.append(f"ignored attributes that ONNX does not define for {node.op_type}: {shown}")
     others = _others(schema, inputs)
