@@ -16,8 +16,8 @@ measured again. Models come in ascending order of their nodes. Cells: `late` whe
 ended, `not run` where nothing has been measured.
 
 Run: python benchmarks/scratchpad.py [--models DIR] [--only NAME,NAME] [--solvers fluid,greedy,msa]
-[--targets edge-npu-spm,...] [--kinds split,whole] [--max-operators N] [--limit S] [--keep]
-[--missing]
+[--targets edge-npu-spm,...] [--kinds split,whole] [--max-operators N] [--limit S]
+[--granularity BYTES] [--keep] [--missing] [--name TABLE]
 """
 
 import argparse
@@ -69,13 +69,13 @@ WHY_ABOVE = (
     "nothing. randwire_cifar on ethos-u65-512: whole set-ups in the step in which a transfer "
     "begins, of which the bound charges shares: at 288 KiB a mixed program that begins them only "
     "where the LP moves something cannot be below 1.041 of it, and reaches 1.047; without set-ups "
-    "192 KiB are at 1.0008 one-shot and 1.0029 steady, 288 KiB steady at 1.014. tiny_autoencoder: "
-    "slices are multiples of 256 B, each of which is 1.5 % of the plan; whole slices could reach "
-    "1.00005 of the bound, but rounding loses two where the memory is full to the last 400 B; at "
-    "16 B 1.011. randwire_cifar on edge-npu-spm: rounding and addresses leave 6 to 8 of the 417 KB "
-    "that move; why, is not known. nasnetalarge in steady state at 5296 KiB: addresses between "
-    "rows are found after shortening much; the program with the room that this takes gives 1.0016 "
-    "of the bound after 21 s, and the limit is 20 s"
+    "192 KiB are at 1.0008 one-shot and 1.0029 steady, 288 KiB steady at 1.014. tiny_autoencoder "
+    "and randwire_cifar on edge-npu-spm and cosma: slices are multiples of 256 B, each of which is "
+    "1.5 % of the plan of the first, and a quarter of what moves in a step of the second; with "
+    "`--granularity 64` both are below 1.005, with 16 B below 1.001 of the same bound. "
+    "nasnetalarge in steady state at 5296 KiB: addresses between rows are found after shortening "
+    "much; the program with the room that this takes gives 1.0016 of the bound after 21 s, and the "
+    "limit is 20 s"
 )
 KEY = ("model", "target", "kind", "KiB")  # what a row is about
 NOT_RUN, LATE = "not run", "late"
@@ -91,6 +91,7 @@ class Asked:
         kinds: whether operands are cut, one for each way.
         most: operators of the longest program.
         limit_s: processor seconds of a solver.
+        granularity_bytes: of slices; 0: what the target says.
         known: rows that are there, which are not measured again.
         same: rows measured in this run, in which the same problem may be found.
     """
@@ -99,6 +100,7 @@ class Asked:
     kinds: tuple[bool, ...]
     most: int
     limit_s: float
+    granularity_bytes: int
     known: tuple[Row, ...]
     same: tuple[Row, ...]
 
@@ -114,6 +116,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="processor seconds")
     parser.add_argument("--keep", action="store_true", help="rows that are not measured again")
     parser.add_argument("--missing", action="store_true", help="measure what is not there only")
+    parser.add_argument("--granularity", type=int, default=0, help="bytes that slices are cut at")
     parser.add_argument("--name", default=NAME, help="of the table")
     parser.add_argument("--note", default="", help="what the title of the table says last")
     given = parser.parse_args()
@@ -135,6 +138,7 @@ def main() -> None:
                 tuple(KINDS[kind] for kind in given.kinds.split(",")),
                 given.max_operators,
                 given.limit,
+                given.granularity,
                 tuple(rows) if given.missing else (),
                 tuple(rows) if given.missing else tuple(fresh),
             )
@@ -172,6 +176,8 @@ def rows_of(file: Path, target: str, asked: Asked) -> Iterator[Row]:
         if smallest is None:
             yield left_out(file, target, "its tensors do not fit into its home")
             return
+        if asked.granularity_bytes:
+            chip = replace(chip, slice_granularity_bytes=asked.granularity_bytes)
         for scale in SCALES:
             size = -(-round(scale * smallest) // ROUNDING_BYTES) * ROUNDING_BYTES
             for steady in (False, True):
