@@ -118,17 +118,16 @@ def _time(seconds: float | None) -> str:
 
 def _difference(what: str, before: object, after: object) -> str:
     """A difference of two problems in words."""
-    from ullage.compiler.common.units import counted, format_size
+    from ullage.compiler.common.units import counted, format_size, listed
 
     if what == "buffers" and isinstance(before, dict) and isinstance(after, dict):
         names = list(dict.fromkeys([*before, *after]))
         sizes = [
             f"{name} "
             + " -> ".join(format_size(d[name]) if name in d else "none" for d in (before, after))
-            for name in names[:NAMED]
+            for name in names
         ]
-        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-        return f"{counted(len(names), 'buffer')} of other size: {', '.join(sizes)}{more}"
+        return f"{counted(len(names), 'buffer')} of other size: {listed(sizes, NAMED)}"
     return f"{what}: {_short(before)} -> {_short(after)}"
 
 

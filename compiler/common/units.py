@@ -2,7 +2,9 @@
 
 import math
 import re
+from collections.abc import Collection
 from decimal import ROUND_HALF_UP, Context, Decimal
+from itertools import islice
 
 from ullage.compiler.common.errors import UsageError
 
@@ -140,6 +142,17 @@ def counted(number: int, one: str, several: str = "") -> str:
         several: its plural, where that is not with an `s`.
     """
     return f"{number} {one if number == 1 else several or one + 's'}"
+
+
+def listed(names: Collection[str], most: int) -> str:
+    """Names in a row, and how many are left out: `a, b and 3 more`.
+
+    Args:
+        names: all of them.
+        most: how many are written.
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(islice(names, most)) + more
 
 
 def fixed(number: float, places: int) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from ullage.compiler.common.units import listed
 from ullage.compiler.importer.bounds import Typed
 from ullage.compiler.importer.operators.identity import without_attributes
 
@@ -82,9 +83,7 @@ def as_defined(
 
 def undefined_note(remark: str, nodes: Collection[str]) -> str:
     """A remark with the nodes that it is about, for people."""
-    shown = ", ".join([*nodes][:SHOWN])
-    more = f" and {len(nodes) - SHOWN} more" if len(nodes) > SHOWN else ""
-    return f"{remark} ({shown}{more})"
+    return f"{remark} ({listed(nodes, SHOWN)})"
 
 
 def _others(schema: onnx.defs.OpSchema, inputs: Sequence[Typed | None]) -> dict[str, str]:

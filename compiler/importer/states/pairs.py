@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from ullage.compiler.common.errors import UsageError
+from ullage.compiler.common.units import listed
 from ullage.compiler.importer.states.found import find_pairs, grown_axis
 from ullage.compiler.ir.dag import operator_dag
 from ullage.compiler.ir.graph import Graph, Operator, Sharing, State
@@ -26,6 +27,8 @@ from ullage.compiler.ir.states.flow import (
 AUTO = "auto"
 # What plans note where it finds none.
 NO_STATES = "--state auto: no states found; name those that there are (--state IN=OUT)"
+# Names that an error lists.
+SHOWN = 12
 
 
 def with_states(graph: Graph, requests: Iterable[str]) -> Graph:
@@ -86,14 +89,9 @@ def _parsed(graph: Graph, text: str) -> tuple[str, str]:
     if one in graph.inputs:
         kind, name, names = ("output", two, graph.outputs)
     raise UsageError(
-        f"--state {text}: {graph.name} has no {kind} {name!r}; there are: {_listed(names)}",
+        f"--state {text}: {graph.name} has no {kind} {name!r}; there are: {listed(names, SHOWN)}",
         {"state": text},
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return ", ".join(names[:12]) + more
 
 
 def _check_once(pairs: Sequence[tuple[str, str]]) -> None:

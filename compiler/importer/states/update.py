@@ -17,7 +17,7 @@ from pathlib import Path
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.common.files import MAX_READ_BYTES, read_file
 from ullage.compiler.common.json_files import json_value
-from ullage.compiler.common.units import counted
+from ullage.compiler.common.units import counted, listed
 from ullage.compiler.importer.states.found import find_pairs
 from ullage.compiler.importer.states.shares import Share, share_of, split_shares
 from ullage.compiler.ir.graph import Graph
@@ -130,10 +130,9 @@ def kept_outputs(
     chosen = _chosen(graph, new_of, updates)
     left_out = {new for parameter, new in new_of.items() if parameter not in chosen}
     outputs = tuple(name for name in graph.outputs if name not in left_out)
-    names = ", ".join(name + ratios.get(name, "") for name in list(chosen)[:SHOWN])
-    more = f" and {len(chosen) - SHOWN} more" if len(chosen) > SHOWN else ""
+    names = listed([name + ratios.get(name, "") for name in chosen], SHOWN)
     counts = f"{len(chosen)} of {counted(len(new_of), 'parameter')}"
-    note = f"--update: {counts} {'gets' if len(chosen) == 1 else 'get'} new values: {names}{more}"
+    note = f"--update: {counts} {'gets' if len(chosen) == 1 else 'get'} new values: {names}"
     return outputs, note
 
 

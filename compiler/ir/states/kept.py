@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ullage.compiler.common.units import counted, format_size
+from ullage.compiler.common.units import counted, format_size, listed
 from ullage.compiler.ir.plan import Plan
 
 
@@ -40,9 +40,8 @@ def state_text(plan: Plan) -> str:
     kept = kept_states(plan)
     if not kept:
         return ""
-    names = ", ".join(f"{one.input}={one.output}" for one in kept[:3])
-    more = f" and {len(kept) - 3} more" if len(kept) > 3 else ""
+    names = listed([f"{one.input}={one.output}" for one in kept], 3)
     return (
         f"{counted(len(kept), 'tensor')} in place, {format_size(sum(s.bytes for s in kept))} once, "
-        f"an inference writes {format_size(sum(s.written_bytes for s in kept))}: {names}{more}"
+        f"an inference writes {format_size(sum(s.written_bytes for s in kept))}: {names}"
     )
