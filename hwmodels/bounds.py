@@ -1,6 +1,5 @@
 """Lower bounds that need no solver: they hold for every legal plan in every order of the steps."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ from numpy.typing import NDArray
 from ullage.compiler.ir.assignment import Assigned
 from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
-from ullage.compiler.ir.program import Buffer, Step
+from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target, Tier
 from ullage.hwmodels.cost import (
     bandwidth_reached,
@@ -19,7 +18,7 @@ from ullage.hwmodels.cost import (
     unknown_objective,
 )
 from ullage.hwmodels.crossings import crossing_bytes, crossing_seconds, way_energy_j
-from ullage.hwmodels.refills import covered_bytes, transfers_seconds
+from ullage.hwmodels.refills import fetched_weights, transfers_seconds
 from ullage.hwmodels.resources import resources
 from ullage.hwmodels.traffic import compulsory, compulsory_resident
 
@@ -209,7 +208,7 @@ def _refill_seconds(problem: Problem) -> float:
     home = target.home("weight")
     if not problem.steady_state or home.addressable or home is target.fastest:
         return 0.0
-    used = sum(covered_bytes(uses) for buffer, uses in _uses(problem) if buffer.constant)
+    used = sum(fetched_weights(problem))
     room = sum(tier.capacity_bytes for tier in target.tiers if tier is not home)
     for buffer in problem.buffers:
         if target.home(buffer.kind) is not home:
@@ -217,12 +216,6 @@ def _refill_seconds(problem: Problem) -> float:
     rate = sum(link.bandwidth_bytes_per_s for link in target.links if link.source == home.name)
     rate = min(rate, home.read_bytes_per_s)
     return max(0, used - room) / rate if rate > 0 else 0.0
-
-
-def _uses(problem: Problem) -> Iterator[tuple[Buffer, list[tuple[int, int]]]]:
-    """Each buffer with the byte ranges that steps use."""
-    for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
-        yield buffer, [(use.start_byte, use.end_byte) for _, use in uses]
 
 
 def _traffic_bound(problem: Problem) -> Bound:
@@ -245,6 +238,8 @@ def _operand_seconds(problem: Problem, step: Step) -> float:
     fastest = target.fastest
     fastest_s, anywhere_bytes = 0.0, 0.0
     for use in step.uses:
+        if use.look_up and target.look_up_links:
+            continue  # DMA may bring it from a tier that operators do not reach
         anywhere_bytes += use.accessed_bytes
         if target.must_be_fastest(problem.buffers[use.buffer].kind):
             rate = fastest.write_bytes_per_s if use.write else fastest.read_bytes_per_s
@@ -296,6 +291,9 @@ def _energy_bound_j(problem: Problem) -> float:
             (tier.write_energy_j_per_byte for tier in reach if not tier.read_only), default=0.0
         )
         for _, use in problem.uses_of[b]:
+            by_dma = use.look_up and bool(target.look_up_links)
+            if by_dma and (confined or not home.addressable):
+                continue  # DMA brings it to where its operator's result lies
             energy_j += use.accessed_bytes * (write_j if use.write else read_j)
         if confined or not home.addressable:
             load_j = way_energy_j(target, table, buffer.kind, outgoing=True)

@@ -28,7 +28,13 @@ from ullage.hwmodels.compute.listed import listed_or_scaled
 from ullage.hwmodels.compute.model import StepTimes
 from ullage.hwmodels.compute.work import nests_of
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.traffic import compulsory, dma_charges, operand_charges, tier_bytes
+from ullage.hwmodels.traffic import (
+    compulsory,
+    dma_charges,
+    look_up_charges,
+    operand_charges,
+    tier_bytes,
+)
 
 # Relative difference up to which a latency keeps a limit: sums of seconds are rounded.
 LIMIT_TOLERANCE = 1e-9
@@ -97,23 +103,30 @@ def score(plan: Assigned) -> Score:
     overhead = overhead_seconds(problem)
     operands = operand_charges(plan)
     dma = dma_charges(plan)
+    looked_up = look_up_charges(operands, target, len(problem.steps))
     read, written = tier_bytes(operands, target, len(problem.steps))
+    moved = dma.moved + looked_up.moved
     table = resources(problem)
     reached = bandwidth_reached(problem)
-    tier_seconds = table.port_seconds(read / reached + dma.read, written / reached + dma.written)
+    brought = dma.written + looked_up.written
+    tier_seconds = table.port_seconds(read / reached + dma.read, written / reached + brought)
     tier_seconds += table.waiting_seconds(read, written)
-    link_seconds = table.link_seconds(dma.moved, dma.setups, dma.ranges)
+    link_seconds = table.link_seconds(
+        moved, dma.setups + looked_up.setups, dma.ranges + looked_up.ranges
+    )
     exposed_seconds = table.exposed * table.operand_seconds(read, written, reached)
     unit = compute + exposed_seconds.sum(axis=0)
     busiest = np.vstack([unit[None], tier_seconds, link_seconds]).max(axis=0)
     elapsed = overhead + busiest
     access_j = sum(
         float((read[m] + dma.read[m]).sum() * table.read_j[m])
-        + float((written[m] + dma.written[m]).sum() * table.write_j[m])
+        + float((written[m] + brought[m]).sum() * table.write_j[m])
         for m in range(len(table.tiers))
     )
-    link_j = sum(float(moved.sum() * j) for moved, j in zip(dma.moved, table.move_j, strict=True))
-    traffic = _traffic_bytes(target, read, written, dma.moved)
+    link_j = sum(float(each.sum() * j) for each, j in zip(moved, table.move_j, strict=True))
+    by_dma = np.zeros_like(read)
+    np.add.at(by_dma, table.source, looked_up.moved)
+    traffic = _traffic_bytes(target, read - by_dma, written, moved)
     needed = compulsory(problem)
     needed_bytes = round(float(needed.loads.sum() + needed.stores.sum()))
     peak, load = _space_bytes(plan)

@@ -20,10 +20,13 @@ that comes whole and without a set-up. Live data that is moved to the weights' h
 back over the same link: a byte of it takes the place of a byte of the weights, without a set-up.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.problem import Problem, computed_once
+from ullage.compiler.ir.program import Use
 from ullage.hwmodels.resources import resources
 
 
@@ -96,9 +99,7 @@ def _most_kept(sizes: Ints, total: int, free: int, beside: int) -> Ints:
 def _weights(problem: Problem) -> tuple[Ints, Ints]:
     """Of each weight that is used, the step that reads all of it, -1 without one, and its bytes."""
     steps, sizes = [], []
-    for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
-        if not buffer.constant or not uses:
-            continue
+    for uses in _fetched_uses(problem):
         spans = [(use.start_byte, use.end_byte) for _, use in uses]
         covered = covered_bytes(spans)
         whole = [
@@ -108,6 +109,26 @@ def _weights(problem: Problem) -> tuple[Ints, Ints]:
             steps.append(whole[0] if whole else -1)
             sizes.append(covered)
     return np.array(steps, dtype=np.int64), np.array(sizes, dtype=np.int64)
+
+
+def fetched_weights(problem: Problem) -> list[int]:
+    """Bytes of each weight that operators use where its home is out of their reach.
+
+    Look-ups do not count where DMA brings rows alone.
+    """
+    return [
+        covered_bytes([(use.start_byte, use.end_byte) for _, use in uses])
+        for uses in _fetched_uses(problem)
+    ]
+
+
+def _fetched_uses(problem: Problem) -> Iterator[list[tuple[int, Use]]]:
+    """Of each weight the uses that need their bytes in reach of operators, where it has any."""
+    by_dma = bool(problem.target.look_up_links)
+    for buffer, uses in zip(problem.buffers, problem.uses_of, strict=True):
+        kept = [(t, use) for t, use in uses if not (use.look_up and by_dma)]
+        if buffer.constant and kept:
+            yield kept
 
 
 def covered_bytes(spans: list[tuple[int, int]]) -> int:

@@ -57,6 +57,9 @@ class OperandCharges:
         write: (P,) True where the part is written.
         charged_bytes: (P,) bytes charged: the use's `accessed_bytes` times the part's share of the
             use's range, in whole bursts of the tier, as often as the operator reads them.
+        link: (P,) index into `Target.links` of the link over which DMA brings rows that are looked
+            up where operators do not reach; -1 for all other parts.
+        rows: (P,) how many rows that are, each a range of addresses; 0 for all other parts.
     """
 
     step: NDArray[np.int64]
@@ -66,6 +69,8 @@ class OperandCharges:
     end_byte: NDArray[np.int64]
     write: NDArray[np.bool_]
     charged_bytes: Floats
+    link: NDArray[np.int64]
+    rows: NDArray[np.int64]
 
 
 def operand_charges(plan: Assigned) -> OperandCharges:
@@ -80,7 +85,7 @@ def operand_charges(plan: Assigned) -> OperandCharges:
     by_buffer: list[list[int]] = [[] for _ in plan.problem.buffers]
     for index, residency in enumerate(plan.residencies):
         by_buffer[residency.buffer].append(index)
-    rows: list[tuple[int, int, int, int, int, bool]] = []
+    rows: list[tuple[int, int, int, int, int, bool, int, int]] = []
     charged: list[float] = []
     bursts = [tier.burst_bytes for tier in plan.target.tiers]
     reads = operand_reads(plan.problem)
@@ -88,12 +93,14 @@ def operand_charges(plan: Assigned) -> OperandCharges:
         for t, use, parts in _served(plan, buffer, indices):
             use_bytes = use.end_byte - use.start_byte
             for tier, index, start, end in parts:
-                rows.append((t, index, tier, start, end, use.write))
                 size = use.accessed_bytes * (end - start) / use_bytes
+                link = _look_up_link(plan, use, tier)
+                named = ceil(size / plan.problem.buffers[buffer].row_bytes) if link >= 0 else 0
+                rows.append((t, index, tier, start, end, use.write, link, named))
                 if bursts[tier] > 1:
                     size = _in_bursts(plan, use, size, bursts[tier])
                 charged.append(size * times_accessed(use, reads[t]))
-    table = np.array(rows, dtype=np.int64).reshape(-1, 6)
+    table = np.array(rows, dtype=np.int64).reshape(-1, 8)
     return OperandCharges(
         step=table[:, 0],
         residency=table[:, 1],
@@ -102,7 +109,18 @@ def operand_charges(plan: Assigned) -> OperandCharges:
         end_byte=table[:, 4],
         write=table[:, 5].astype(np.bool_),
         charged_bytes=np.array(charged, dtype=np.float64),
+        link=table[:, 6],
+        rows=table[:, 7],
     )
+
+
+def _look_up_link(plan: Assigned, use: Use, tier: int) -> int:
+    """The link over which DMA brings what a use looks up in a tier; -1 where operators read it."""
+    target = plan.target
+    kind, name = plan.problem.buffers[use.buffer].kind, target.tiers[tier].name
+    if not use.look_up or target.reaches(name, kind) or name not in target.look_up_links:
+        return -1
+    return target.links.index(target.look_up_links[name])
 
 
 def _in_bursts(plan: Assigned, use: Use, size: float, burst: int) -> float:
@@ -284,6 +302,24 @@ def further_ranges(plan: Assigned) -> list[int]:
     return result
 
 
+def look_up_charges(operands: OperandCharges, target: Target, steps: int) -> DmaCharges:
+    """What DMA moves while operators run: rows that they look up, read where a table lies.
+
+    Each look-up is a transfer of as many ranges of addresses as it has rows. What it reads at the
+    source is an operand, and not counted here; so `read` is 0.
+    """
+    shape = (len(target.links), steps)
+    found = operands.link >= 0
+    place = operands.link[found], operands.step[found]
+    moved, setups, ranges = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    np.add.at(moved, place, operands.charged_bytes[found])
+    np.add.at(setups, place, 1.0)
+    np.add.at(ranges, place, np.maximum(operands.rows[found] - 1, 0))
+    written = np.zeros((len(target.tiers), steps))
+    written[0] = moved.sum(axis=0)
+    return DmaCharges(np.zeros_like(written), written, moved, setups, ranges)
+
+
 @dataclass(frozen=True)
 class Compulsory:
     """First loads and last stores at the home tiers over B buffers.
@@ -330,16 +366,23 @@ def _least_moved(problem: Problem, *, resident: bool) -> Compulsory:
         if target.home(buffer.kind).name == target.fastest.name:
             continue
         confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
-        least_share = 1.0 if resident and confined else 0.0
+        least_share = 1.0 if resident and confined else 0.0  # but of what is looked up
         uses = [(t, use) for t, use in problem.uses_of[b] if use.start_byte < use.end_byte]
         is_loaded = buffer.initial and not (buffer.persistent and weights_remain)
         if uses and (buffer.outputs or is_loaded):
-            loads[b], stores[b] = _first_and_last(buffer, uses, least_share, is_loaded=is_loaded)
+            loads[b], stores[b] = _first_and_last(
+                buffer, uses, least_share, is_loaded=is_loaded, looks_up=bool(target.look_up_links)
+            )
     return Compulsory(loads, stores)
 
 
 def _first_and_last(
-    buffer: Buffer, uses: Sequence[tuple[int, Use]], least_share: float, *, is_loaded: bool
+    buffer: Buffer,
+    uses: Sequence[tuple[int, Use]],
+    least_share: float,
+    *,
+    is_loaded: bool,
+    looks_up: bool,
 ) -> tuple[float, float]:
     """Bytes of a buffer that are loaded first and stored last, for each range between two cuts.
 
@@ -348,6 +391,7 @@ def _first_and_last(
         uses: its (step, use) pairs in step order, empty ranges left out.
         least_share: share of a byte that a use counts as at least.
         is_loaded: whether its first reads are loads from home.
+        looks_up: DMA brings what is looked up alone, so that no more of it counts.
     """
     cuts = np.unique(
         [edge for _, use in uses for edge in (use.start_byte, use.end_byte)]
@@ -360,7 +404,8 @@ def _first_and_last(
     for _, use in uses:
         part = slice(segment_of[use.start_byte], segment_of[use.end_byte])
         share = use.accessed_bytes / (use.end_byte - use.start_byte)
-        share = max(share, least_share)
+        if not (use.look_up and looks_up):
+            share = max(share, least_share)
         if use.write:
             last[part] = share
             original[part] = False

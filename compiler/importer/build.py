@@ -425,10 +425,16 @@ def _operator(
         readings.update({*node.activations, *node.weights})
     partly = dict.fromkeys(name for node in group.nodes for name in node.accessed)
     accessed: dict[str, int] = {}
+    looked_up: list[str] = []
+    made_bytes = sum(sizes[name] for name in outputs)
     for name in (name for name in inputs if name in partly):
         parts = [n.accessed[name] for n in group.nodes if name in n.accessed]
         if len(parts) == readings[name]:
             accessed[name] = min(sizes[name], sum(parts))
+            # Its rows take the place of the result while DMA brings them.
+            by_rows = all(name in n.looked_up for n in group.nodes if name in n.accessed)
+            if by_rows and accessed[name] <= made_bytes:
+                looked_up.append(name)
     return Operator(
         name=group.anchor.label,
         kind=group.anchor.kind,
@@ -440,6 +446,7 @@ def _operator(
         gemms=tuple(g for n in group.nodes for g in n.work.gemms),
         nests=_nests(group),
         accessed_bytes=tuple(accessed.items()),
+        looked_up=tuple(looked_up),
         sharings=_sharings(group, tuple(inputs), outputs, sizes),
         nodes=tuple(n.index for n in group.nodes),
     )

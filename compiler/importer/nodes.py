@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
 
 import onnx
 
@@ -42,6 +44,7 @@ class ImportedNode:
         nests: the same work as loop nests.
         mac_dtype: data type of its multiplications.
         accessed: bytes really read of operands that are read in part.
+        looked_up: those of them of which whole rows are read that an operand names (`_looks_up`).
         body_bytes: peak of the intermediate tensors of its subgraphs (If, Loop, Scan).
         sharings: which outputs may share the bytes of which inputs.
         elementwise: activations read element by element, each once (`elementwise_operands`).
@@ -58,6 +61,7 @@ class ImportedNode:
     mac_dtype: str
     nests: tuple[LoopNest, ...] = ()
     accessed: Mapping[str, int] = field(default_factory=dict)
+    looked_up: frozenset[str] = frozenset()
     body_bytes: int = 0
     sharings: tuple[Sharing, ...] = ()
     elementwise: tuple[str, ...] = ()
@@ -239,6 +243,7 @@ def _node(
         work = work_of(key, node_attributes, inputs, outputs)
         nests = nests_of(key, node_attributes, inputs, outputs, work)
     accessed: dict[str, int] = {}
+    looked_up: frozenset[str] = frozenset()
     if key in PARTIALLY_READ and proto.input[0]:
         data = proto.input[0]
         stored = _stored(data, roots)[0]
@@ -246,6 +251,8 @@ def _node(
         read = -(-whole * part // max(1, scope.types[data].elements))
         if read < whole:
             accessed[stored] = read
+            if _looks_up(key, proto, node_attributes, scope, stored):
+                looked_up = frozenset({stored})
     return ImportedNode(
         index=index,
         op=key,
@@ -258,6 +265,7 @@ def _node(
         mac_dtype=_mac_dtype(proto, scope, policy),
         nests=nests,
         accessed=accessed,
+        looked_up=looked_up,
         body_bytes=body_bytes,
         sharings=tuple(
             s
@@ -270,6 +278,23 @@ def _node(
             if name in activations
         ),
     )
+
+
+def _looks_up(
+    key: str, proto: onnx.NodeProto, values: Mapping[str, Any], scope: Scope, stored: str
+) -> bool:
+    """Whether a node reads rows of its data, each in one piece, that inference names.
+
+    It is a Gather along the outermost axis longer than 1 of a constant that lies in memory as it
+    is; what constant indices name is known, and counts as any other operand.
+    """
+    data, indices = proto.input[0], proto.input[1] if len(proto.input) > 1 else ""
+    if key != "Gather" or data not in scope.constants or indices in scope.constants:
+        return False
+    shape = scope.types[data].shape
+    axis = int(values.get("axis", 0)) % max(1, len(shape))
+    in_order = stored == data or len(set(shape)) == len(shape)  # a square one may be transposed
+    return in_order and prod(shape[:axis]) == 1 and scope.types[stored].shape == shape
 
 
 def _mac_dtype(proto: onnx.NodeProto, scope: Scope, policy: str | None) -> str:

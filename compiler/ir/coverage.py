@@ -102,10 +102,13 @@ def refuse_out_of_reach(
             that takes whole operands only.
     """
     target, operand = plan.target, plan.problem.buffers[buffer]
-    must_be_fastest = target.must_be_fastest(operand.kind)
-    for r, _, _ in extents:
-        out_of_reach = must_be_fastest or not target.tier(r.tier).addressable
-        if r.tier != target.fastest.name and out_of_reach:
+    for r, low, high in extents:
+        look_up = any(
+            use.look_up and use.start_byte <= low and high <= use.end_byte
+            for use in plan.problem.steps[step].uses
+            if use.buffer == buffer and not use.write
+        )
+        if not target.reaches(r.tier, operand.kind, look_up=look_up):
             raise VerificationError(
                 f"step {step}, {what}: {operand.name!r} is in {r.tier}, where the compute unit "
                 f"cannot reach it; it can in {target.fastest.name}",

@@ -229,6 +229,8 @@ class Operator:
             target's model.
         workspace_bytes: scratch memory needed while it runs.
         accessed_bytes: (input name, bytes really read) where less than the whole is touched.
+        looked_up: those weights among them of which rows are read, each in one piece, that another
+            input names by their indices: an embedding's table.
         sharings: storage that outputs may share with inputs.
         nodes: indices of its nodes in the prepared ONNX model.
         reach: how it can be cut into parts, and what each part reads; None where there is no rule,
@@ -247,6 +249,7 @@ class Operator:
     measured_s: float | None = None
     workspace_bytes: int = 0
     accessed_bytes: tuple[tuple[str, int], ...] = ()
+    looked_up: tuple[str, ...] = ()
     sharings: tuple[Sharing, ...] = ()
     nodes: tuple[int, ...] = ()
     reach: Reach | None = None
@@ -298,8 +301,8 @@ class Graph:
         - An operator's key is its index (int). `role` is `operator`; `name` and `kind` (str),
           `macs`, `vector_elements`, `workspace_bytes` (int), `mac_dtype` (str), `gemms` (tuple of
           `Gemm`), `nests` (tuple of `LoopNest`), `measured_s` (float or None), `accessed_bytes`
-          (tuple of (input name, bytes)), `sharings` (tuple of `Sharing`), `nodes` (tuple of int),
-          `reach` (`Reach` or None).
+          (tuple of (input name, bytes)), `looked_up` (tuple of str), `sharings` (tuple of
+          `Sharing`), `nodes` (tuple of int), `reach` (`Reach` or None).
         - A value's key is its name (str). `role` is `value`; `name`, `kind` and `dtype` (str),
           `shape` (tuple of int), `size_bytes` (int), `is_upper_bound` (bool),
           `padded_shape` (tuple of int or None).
@@ -474,6 +477,7 @@ def _check_names(
             raise UsageError(f"two operators have the name {operator.name!r}")
         seen.add(operator.name)
         used.update(name for name, _ in operator.accessed_bytes)
+        used.update(operator.looked_up)
         used.update(name for s in operator.sharings for name in (s.input, s.output))
     for name in sorted(used - set(values)):
         raise UsageError(f"{name!r} is named in the graph, but no value has that name")

@@ -47,6 +47,8 @@ class Use:
         accessed_bytes: bytes that are really read or written, at most the size of the range; a
             Gather reads few rows of its table.
         value: name of the value in the range.
+        look_up: rows of a weight are read that an operand names by their indices; DMA can bring
+            these rows alone (docs/plan-semantics.md, Look-ups).
     """
 
     buffer: Index
@@ -55,6 +57,7 @@ class Use:
     write: bool
     accessed_bytes: Count
     value: str
+    look_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -467,18 +467,45 @@ class Target:
         """The home tier of buffers of a kind; states are at home where inputs are."""
         return self.tier(self.homes["input" if kind == "state" else kind])
 
-    def must_be_fastest(self, kind: BufferKind) -> bool:
+    @cached_property
+    def look_up_links(self) -> Mapping[str, Link]:
+        """By tier the link over which DMA brings rows of a weight that an operator looks up.
+
+        It leads to the fastest tier, where the operator runs: tiers without one have no such rows.
+        """
+        links: dict[str, Link] = {}
+        for link in self.links:
+            if link.destination == self.fastest.name:
+                links.setdefault(link.source, link)
+        return links
+
+    def must_be_fastest(self, kind: BufferKind, *, look_up: bool = False) -> bool:
         """Whether operators can use buffers of this kind in the fastest tier only.
 
         It is so where the target demands it, and where neither the home nor any other slower tier
         is addressable. A home out of reach is not enough: another addressable tier can hold the
-        data.
+        data. Of a weight that is only looked up, DMA brings the rows that are named from any tier
+        with a link to the fastest.
+
+        Args:
+            kind: of the buffer.
+            look_up: its bytes are looked up (`Use.look_up`) and not used otherwise.
         """
+        if look_up and kind == "weight" and self.look_up_links:
+            return False
         if not self.home(kind).addressable and not any(t.addressable for t in self.tiers[1:]):
             return True
         if self.operand_access == "any":
             return False
         return kind != "weight" or self.weights_in_fastest
+
+    def reaches(self, tier: str, kind: BufferKind, *, look_up: bool = False) -> bool:
+        """Whether an operator can use a buffer of a kind in a tier, by DMA where it looks it up."""
+        if look_up and kind == "weight" and tier in self.look_up_links:
+            return True
+        if tier == self.fastest.name:
+            return True
+        return self.tier(tier).addressable and not self.must_be_fastest(kind)
 
     @cached_property
     def dma_steps(self) -> DmaSteps:

@@ -9,8 +9,10 @@ layer depends on the steps before it. Taps of one window are one run in both, ga
 of dilation included.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +43,35 @@ def boxes_read(
         return {name: [whole_box(shape)] for name, shape in shapes.items()}
     whole = dict(enumerate(whole_box(graph.values[operator.outputs[0]].shape)))
     return operator.reach.boxes({**whole, **ranges}, shapes)
+
+
+def named_share(
+    graph: Graph,
+    operator: Operator,
+    ranges: Mapping[int, Interval],
+    boxes: Sequence[Box],
+    name: str,
+) -> Fraction:
+    """The share of the rows of a table that a part looks up, of those that all of it looks up.
+
+    A part of some rows of the result names as few; one of some columns names all rows, and reads a
+    part of each, as its boxes say.
+
+    Args:
+        graph: the graph.
+        operator: it looks rows of the table up.
+        ranges: by output axis the range of the part.
+        boxes: what the part reads of the table, any row of it.
+        name: the table.
+    """
+    result = graph.values[operator.outputs[0]].shape
+    made = Fraction(1)
+    for axis, (low, high) in ranges.items():
+        if axis != REDUCTION:
+            made *= Fraction(high - low, max(1, result[axis]))
+    held = sum(prod(high - low for low, high in box) for box in boxes)
+    read = Fraction(held, max(1, prod(graph.values[name].shape)))
+    return min(Fraction(1), made / read) if read else Fraction(0)
 
 
 @dataclass

@@ -122,9 +122,9 @@ def _uses(
         if name in absorbed or size == 0:
             continue
         root, offset = sharing.buffer_of[name]
-        reads.append(
-            Use(numbers[root], offset, offset + size, False, accessed.get(name, size), name)
-        )
+        read = accessed.get(name, size)
+        is_look_up = looks_up(graph, operator, name)
+        reads.append(Use(numbers[root], offset, offset + size, False, read, name, is_look_up))
     writes: list[Use] = []
     for name in operator.outputs:
         root, offset = sharing.buffer_of[name]
@@ -132,6 +132,11 @@ def _uses(
             size = min(high - low, written.get(name, high - low))
             writes.append(Use(numbers[root], offset + low, offset + high, True, size, name))
     return (*merged_uses(reads), *merged_uses(writes))
+
+
+def looks_up(graph: Graph, operator: Operator, name: str) -> bool:
+    """Whether an operator reads rows of a weight that its indices name."""
+    return name in operator.looked_up and graph.values[name].kind == "weight"
 
 
 def is_patch(shared: Sharing, sharing: Aliases) -> bool:
@@ -160,7 +165,10 @@ def merged_uses(uses: Sequence[Use]) -> list[Use]:
             continue
         end = max(last.end_byte, use.end_byte)
         accessed = min(end - last.start_byte, last.accessed_bytes + use.accessed_bytes)
-        result[-1] = Use(use.buffer, last.start_byte, end, use.write, accessed, last.value)
+        is_look_up = last.look_up and use.look_up
+        result[-1] = Use(
+            use.buffer, last.start_byte, end, use.write, accessed, last.value, is_look_up
+        )
     return result
 
 

@@ -22,7 +22,7 @@ from ullage.compiler.ir.program import Buffer, DmaSteps, Program, Use
 from ullage.compiler.ir.reach import REDUCTION, Box, Interval, whole_box
 from ullage.compiler.ir.schedule import Part, Schedule, check_schedule, reach_of
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
-from ullage.compiler.lowering.demand import boxes_read
+from ullage.compiler.lowering.demand import boxes_read, named_share
 from ullage.compiler.lowering.layouts import ByteRange, LaidOut, whole_range
 from ullage.compiler.lowering.leaves import Leaves
 from ullage.compiler.lowering.lower import (
@@ -31,6 +31,7 @@ from ullage.compiler.lowering.lower import (
     buffers_of,
     build_program,
     end_steps,
+    looks_up,
     merged_uses,
     steps_before,
 )
@@ -99,7 +100,13 @@ def lower_schedule(
             steps += steps_before(name, dma_steps)
         work = part_work(graph, operator, part.intervals)
         before, behind = accumulators.of(operator, part)
-        reads = [_use(lowered.aliases, numbers, access, write=False) for access in accesses.reads]
+        reads = [
+            replace(
+                _use(lowered.aliases, numbers, access, write=False),
+                look_up=looks_up(graph, operator, access.value),
+            )
+            for access in accesses.reads
+        ]
         writes = [_use(lowered.aliases, numbers, access, write=True) for access in accesses.writes]
         uses = (*merged_uses(reads), *before, *merged_uses(writes), *behind)
         step = operator_step(operator, part.operator, work, name=name, uses=uses)
@@ -264,7 +271,7 @@ def _lower(graph: Graph, schedule: Schedule, aliases: Aliases) -> Lowered:
                     ],
                     operator,
                     graph,
-                    cut=bool(part.ranges),
+                    part,
                 ),
                 tuple(Access(name, name, r) for name, box in written for r in ranges(name, box)),
             )
@@ -286,18 +293,22 @@ def _written(
 
 
 def _fewer(
-    accesses: Sequence[Access], operator: Operator, graph: Graph, *, cut: bool
+    accesses: Sequence[Access], operator: Operator, graph: Graph, part: Part
 ) -> tuple[Access, ...]:
     """The accesses, with fewer bytes where an operator reads little of an operand (a Gather).
 
     Boxes of a part leave out some of what is not read already (all but the rows that a Slice
-    takes); only the rest is taken off.
+    takes); only the rest is taken off. Of a table in which rows are looked up, a part reads those
+    that its own indices name.
     """
     result = list(accesses)
     for name, read_bytes in operator.accessed_bytes:
         value = graph.values[name]
-        share = _boxed_share(graph, operator, name) if cut else Fraction(1)
+        share = _boxed_share(graph, operator, name) if part.ranges else Fraction(1)
         kept = min(Fraction(1), Fraction(read_bytes, max(1, value.size_bytes)) / share)
+        if part.ranges and name in operator.looked_up:
+            boxes = boxes_read(graph, operator, part.intervals).get(name, ())
+            kept *= named_share(graph, operator, part.intervals, boxes, name)
         for at, access in enumerate(result):
             r = access.range
             if access.value == name:

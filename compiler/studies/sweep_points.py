@@ -127,13 +127,13 @@ def required_bytes(plan: Plan) -> int:
     workspace. Zero where operands may be in any tier and nothing needs workspace.
     """
     problem, target = plan.problem, plan.target
-    confined = [target.must_be_fastest(buffer.kind) for buffer in problem.buffers]
+    buffers = problem.buffers
     largest = 0
     for step in problem.steps:
         reached: dict[int, int] = {}  # buffer -> end of what is counted, ranges ascending
         total = step.workspace_bytes
         for use in sorted(step.uses, key=lambda u: (u.buffer, u.start_byte)):
-            if confined[use.buffer]:
+            if target.must_be_fastest(buffers[use.buffer].kind, look_up=use.look_up):
                 counted_to = max(use.start_byte, reached.get(use.buffer, 0))
                 total += max(0, use.end_byte - counted_to)
                 reached[use.buffer] = max(counted_to, use.end_byte)

@@ -233,7 +233,8 @@ class _Replay:
             yield Violation("not-resident", message, t, self.names)
         for start, end, owner in parts:
             item = self.items[owner]
-            yield from self._check_place(t, use, item, f"{shown}, bytes [{start}, {end})")
+            if not self._is_fetched(use, item.tier):
+                yield from self._check_place(t, use, item, f"{shown}, bytes [{start}, {end})")
             if use.write:
                 self._open(item)
                 self.versions[item.tier].assign(start, end, t + 1)
@@ -283,6 +284,16 @@ class _Replay:
             if not missing:
                 break
         return parts, missing
+
+    def _is_fetched(self, use: Use, tier: str) -> bool:
+        """Whether DMA brings the rows of a weight that a use looks up: a link leads from there."""
+        ends = (tier, self.target.fastest.name)
+        return (
+            use.look_up
+            and not use.write
+            and self.buffer.kind == "weight"
+            and any((link.source, link.destination) == ends for link in self.target.links)
+        )
 
     def _check_place(self, t: int, use: Use, item: Residency, shown: str) -> Iterator[Violation]:
         """Check that operators can use the bytes in this residency's tier."""

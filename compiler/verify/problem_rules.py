@@ -127,6 +127,12 @@ def find_problem_faults(problem: Problem) -> Iterator[Violation]:
                     f"{size} in {name}"
                 )
                 yield Violation("problem", message, t, (name,))
+            if use.look_up and (use.write or buffers[use.buffer].kind != "weight"):
+                message = (
+                    f"step {t} ({step.name}) looks rows up in {name}: only in weights, and only to "
+                    "read them"
+                )
+                yield Violation("problem", message, t, (name,))
             if use.write and buffers[use.buffer].constant:
                 message = f"step {t} ({step.name}) writes the weight {name}"
                 yield Violation("problem", message, t, (name,))

@@ -250,8 +250,9 @@ def _use_fault(buffers: tuple[Buffer, ...], use: Use) -> str:
     fault = _range_fault(use.start_byte, use.end_byte, buffers[use.buffer].size_bytes, 0)
     fault = fault or int_fault("accessed_bytes", use.accessed_bytes, 0)
     fault = fault or text_fault("the name of its value", use.value)
-    if not fault and not isinstance(use.write, bool):
-        return f"write must be a bool, is {show(use.write)}"
+    for name in ("write", "look_up"):
+        if not fault and not isinstance(getattr(use, name), bool):
+            return f"{name} must be a bool, is {show(getattr(use, name))}"
     return fault
 
 

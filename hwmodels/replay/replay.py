@@ -26,7 +26,13 @@ from ullage.hwmodels.replay.event_graph import EventGraph, precedence
 from ullage.hwmodels.replay.max_min_fairness import Demand, fair_speeds
 from ullage.hwmodels.replay.unroll import unroll
 from ullage.hwmodels.resources import resources
-from ullage.hwmodels.traffic import further_ranges, operand_charges, tier_bytes
+from ullage.hwmodels.traffic import (
+    OperandCharges,
+    further_ranges,
+    look_up_charges,
+    operand_charges,
+    tier_bytes,
+)
 
 # Share of an activity's work that may be left, by rounding, when it counts as ended.
 _ROUNDING = 1e-12
@@ -132,7 +138,7 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
     operands = operand_charges(plan)
     events = precedence(plan, operands, period)
     steps = events.steps
-    durations, demands = _operator_work(plan, tier_bytes(operands, target, steps))
+    durations, demands = _operator_work(plan, operands)
     waits = list(events.waits)
     queues = _queues(plan)
     further = further_ranges(plan)
@@ -209,16 +215,21 @@ def _replay(plan: Plan, period: int = 0) -> Simulation:
     return Simulation(now, stall_s, started[:steps], ended[:steps], started[steps:], ended[steps:])
 
 
-def _operator_work(
-    plan: Plan, operand_bytes: tuple[Floats, Floats]
-) -> tuple[list[float], list[Demand]]:
-    """Duration in s of each step when nothing else runs, and its demand on the tiers' ports."""
+def _operator_work(plan: Plan, operands: OperandCharges) -> tuple[list[float], list[Demand]]:
+    """Duration in s of each step when nothing else runs, and its demand on the tiers' ports.
+
+    DMA that brings what a step looks up is a part of the step.
+    """
     compute, _ = compute_seconds(plan.problem)
-    table = resources(plan.problem)
+    table, steps = resources(plan.problem), len(plan.problem.steps)
+    operand_bytes = tier_bytes(operands, plan.target, steps)
     tier_s = table.operand_seconds(*operand_bytes, bandwidth_reached(plan.problem))
     unit = compute + (table.exposed * tier_s).sum(axis=0)
+    found = look_up_charges(operands, plan.target, steps)
+    link_s = table.link_seconds(found.moved, found.setups, found.ranges)
+    busiest = np.vstack([unit[None], tier_s, link_s]).max(axis=0)
     runs = np.array([step.kind != DMA_STEP for step in plan.problem.steps])
-    durations = runs * plan.target.compute.overhead_s + np.maximum(unit, tier_s.max(axis=0))
+    durations = runs * plan.target.compute.overhead_s + busiest
     shares = np.divide(tier_s, durations, out=np.zeros_like(tier_s), where=durations > 0)
     demands = [
         tuple((tier, share) for tier, share in enumerate(column) if share > 0)

@@ -88,6 +88,7 @@ class TierNetwork:
         exposed: portion of the time of operands' accesses in which the unit cannot compute. Where
             it is not 0, the unit is a resource behind ports and links.
         reachable: mask of the tiers where operators reach operands.
+        looked_up: mask of the tiers from which DMA brings rows that operators look up.
         writable: mask of the tiers that can be written.
         access_cost: (n, 2) objective per byte that an operator reads and writes, without time.
         move_cost: (L,) objective per byte moved over a link, without time.
@@ -113,6 +114,7 @@ class TierNetwork:
         self.compute_s = compute_seconds(problem)[0]
         self.exposed = resources(problem).exposed
         self.reachable = 1 | sum(1 << m for m, tier in enumerate(tiers) if tier.addressable)
+        self.looked_up = sum(1 << index[name] for name in target.look_up_links)
         self.writable = sum(1 << m for m, tier in enumerate(tiers) if not tier.read_only)
         self.is_timed = objective == "latency"
         self.access_cost = np.zeros((self.tiers, 2))
@@ -300,7 +302,8 @@ def live_range_of(network: TierNetwork, segment: Segment, uncapacitated: int) ->
         is_loop_carried=weight_loops,
         size_bytes=segment.size_bytes,
         setup_share=segment.size_bytes / network.problem.buffers[segment.buffer].size_bytes,
-        reach=1 if confined else network.reachable,
+        reach=(1 if confined else network.reachable)
+        | (network.looked_up if segment.is_looked_up else 0),
         steps=np.array([e.step for e in accesses], dtype=np.int64),
         reads=np.array([e.reads for e in accesses], dtype=np.bool_),
         writes=np.array([e.writes for e in accesses], dtype=np.bool_),

@@ -66,6 +66,8 @@ class Segment:
         is_output: its data must be at home after the last step.
         must_be_fastest: operators reach it in the fastest tier only, or nowhere else without a
             detour through a third tier.
+        is_looked_up: of a weight out of operators' reach at home, only rows are read that an
+            operand names: DMA brings them from any tier with a link to the fastest.
     """
 
     buffer: int
@@ -77,6 +79,7 @@ class Segment:
     accesses: tuple[Access, ...]
     is_output: bool
     must_be_fastest: bool
+    is_looked_up: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -148,7 +151,10 @@ def _segments(problem: Problem, reached: Floats) -> tuple[Segment, ...]:
         edges = sorted(cuts)
         by_range = _uses_by_range(uses, edges)
         origin = target.home(buffer.kind).name
-        for (low, high), uses_in_range in zip(pairwise(edges), by_range, strict=True):
+        confined = target.must_be_fastest(buffer.kind) or not target.home(buffer.kind).addressable
+        for (low, high), every_use in zip(pairwise(edges), by_range, strict=True):
+            uses_in_range = _decided(problem, every_use) if confined else every_use
+            is_looked_up = confined and _is_looked_up(problem, uses_in_range)
             segments.append(
                 Segment(
                     buffer=index,
@@ -162,11 +168,30 @@ def _segments(problem: Problem, reached: Floats) -> tuple[Segment, ...]:
                     ),
                     is_output=any(a < high and low < b for a, b in buffer.final)
                     and not (buffer.persistent and not any(u.write for _, u in uses_in_range)),
-                    must_be_fastest=target.must_be_fastest(buffer.kind)
-                    or not target.home(buffer.kind).addressable,
+                    must_be_fastest=confined
+                    and not (is_looked_up and origin in target.look_up_links),
+                    is_looked_up=is_looked_up,
                 )
             )
     return tuple(segments)
+
+
+def _is_looked_up(problem: Problem, uses: Sequence[tuple[int, Use]]) -> bool:
+    """Whether a range out of reach is used by look-ups alone, and DMA can bring rows of it."""
+    return bool(uses and problem.target.look_up_links) and all(use.look_up for _, use in uses)
+
+
+def _decided(problem: Problem, uses: Sequence[tuple[int, Use]]) -> Sequence[tuple[int, Use]]:
+    """The uses of a range out of operators' reach about which there is something to decide.
+
+    Look-ups of what other operators read whole find it at home, where a weight always is: a plan
+    that serves the others serves them. (The few rows are charged, but not planned with.)
+    """
+    target = problem.target
+    if target.homes["weight"] not in target.look_up_links:
+        return uses
+    others = [(t, use) for t, use in uses if not use.look_up]
+    return others or uses
 
 
 def _uses_by_range(
@@ -221,8 +246,16 @@ def uses_are_whole(problem: Problem) -> bool:
     """Whether every use covers the segments that it touches, so that their bytes are used alike.
 
     Where tensors stay whole and a use is of a part (of a tensor that is made in parts, say), a plan
-    may keep the other bytes elsewhere. An optimum over whole segments is no bound there.
+    may keep the other bytes elsewhere. An optimum over whole segments is no bound there. Nor is it
+    where some uses of a weight are look-ups, and DMA brings rows from another tier than its home:
+    segments have one reach for all their accesses.
     """
+    target = problem.target
+    if target.look_up_links and target.homes["weight"] not in target.look_up_links:
+        for segment in segments_of(problem):
+            uses = problem.uses_of[segment.buffer] if segment.must_be_fastest else ()
+            if not segment.is_looked_up and any(use.look_up for _, use in uses):
+                return False
     return problem.target.split_operands or all(
         (use.start_byte, use.end_byte) == (0, problem.buffers[use.buffer].size_bytes)
         for step in problem.steps

@@ -15,7 +15,12 @@ from ullage.compiler.ir.plan import Plan, Transfer
 from ullage.compiler.ir.schedule import Schedule, part_of
 from ullage.compiler.ir.target import Target
 from ullage.hwmodels.cost import score
-from ullage.hwmodels.traffic import dma_charges, further_ranges
+from ullage.hwmodels.traffic import (
+    dma_charges,
+    further_ranges,
+    look_up_charges,
+    operand_charges,
+)
 
 RANGE_S = 1.0
 
@@ -89,5 +94,8 @@ def test_transfers_are_contiguous_or_charged_as_several_ranges(
     charged = dma_charges(slow).ranges
     assert charged.sum() == sum(counted) - len(counted)
     # A second for each: a step waits for the link with most of them, beside all else.
+    rows = look_up_charges(operand_charges(slow), slow.target, len(slow.problem.steps)).ranges
+    assert bool(rows.any()) == (name == "rows" and target == "edge-npu-spm")  # a range for each row
+    charged = charged + rows
     longer = score(slow).latency_s - score(plan).latency_s
     assert longer == pytest.approx(charged.max(axis=0).sum() * RANGE_S, abs=score(plan).latency_s)

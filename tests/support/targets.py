@@ -39,6 +39,7 @@ class Op:
     vector: int = 0
     gemms: tuple[Gemm, ...] = ()
     workspace: int = 0
+    look_ups: tuple[str, ...] = ()
 
 
 def make_problem(
@@ -47,12 +48,12 @@ def make_problem(
     """The operators in order between two DMA-only steps; `output` buffers are outputs entirely."""
     index = {name: i for i, name in enumerate(buffers)}
 
-    def use(operand: Operand, *, write: bool) -> Use:
+    def use(op: Op, operand: Operand, *, write: bool) -> Use:
         if isinstance(operand, str):
             size = buffers[operand][1]
             return Use(index[operand], 0, size, write, size, operand)
         name, start, end, accessed = operand
-        return Use(index[name], start, end, write, accessed, name)
+        return Use(index[name], start, end, write, accessed, name, name in op.look_ups)
 
     steps = [
         Step(
@@ -60,8 +61,8 @@ def make_problem(
             kind="Op",
             operator=i,
             uses=tuple(
-                [use(read, write=False) for read in op.reads]
-                + [use(write, write=True) for write in op.writes]
+                [use(op, read, write=False) for read in op.reads]
+                + [use(op, write, write=True) for write in op.writes]
             ),
             macs=op.macs,
             mac_dtype=op.dtype,
@@ -151,8 +152,10 @@ def random_problem(rng: random.Random, operators: int) -> Problem:
         macs = rng.randint(0, 200)
         dtype = rng.choice(["int8", "int16"])
         scratch = rng.choice([0, 0, 16])
+        vector = rng.randint(0, 40)
+        look_ups = (f"w{i}",) if i % 2 else ()
         ops.append(
-            Op(f"op{i}", tuple(reads), (result,), macs, dtype, rng.randint(0, 40), (), scratch)
+            Op(f"op{i}", tuple(reads), (result,), macs, dtype, vector, (), scratch, look_ups)
         )
     return make_problem(buffers, ops)
 

@@ -238,6 +238,9 @@ def _operator(
             tier, i = holders[0]
             places.add((tier.name, plan.residencies[i].offset - plan.residencies[i].start_byte))
             is_reachable = tier.addressable and not plan.target.must_be_fastest(kind)
+            pairs = [(link.source, link.destination) for link in plan.target.links]
+            if use.look_up and kind == "weight" and not use.write:
+                is_reachable |= (tier.name, plan.target.fastest.name) in pairs
             if tier is not plan.target.fastest and not is_reachable:
                 return "wrong tier"
             if use.write and tier.read_only:

@@ -59,6 +59,8 @@ MOVEMENT = frozenset(
 )
 # Which of these read few rows of their first operand, as many bytes as they write.
 ROWS = frozenset("embedding gather index index_select".split())
+# Which of those read whole rows of the outermost axis.
+LOOK_UPS = frozenset({"embedding"})
 # A pass over the first input.
 REDUCTIONS = frozenset("amax amin any argmax max mean min sum var var_mean".split())
 # Passes over the output.

@@ -21,6 +21,7 @@ from ullage.compiler.common.json_files import json_object, object_at
 from ullage.compiler.common.ranges import MAX_COUNT
 from ullage.compiler.importer.joint.aten import (
     ELEMENTWISE,
+    LOOK_UPS,
     ROWS,
     VIEWS,
     base_name,
@@ -245,9 +246,12 @@ def _operator(
     if any(sharing.kind == "view" for sharing in sharings):
         vector_elements = 0
     accessed: tuple[tuple[str, int], ...] = ()
+    looked_up: tuple[str, ...] = ()
     if name in ROWS and inputs:
         table, rows = values[inputs[0]], sum(values[result].size_bytes for result in outputs)
         accessed = ((inputs[0], min(table.size_bytes, rows)),)
+        if name in LOOK_UPS and table.kind == "weight" and rows < table.size_bytes:
+            looked_up = (inputs[0],)
     operator = Operator(
         name=entry["name"],
         kind=name,
@@ -258,6 +262,7 @@ def _operator(
         vector_elements=vector_elements,
         gemms=work.gemms,
         accessed_bytes=accessed,
+        looked_up=looked_up,
         sharings=sharings,
     )
     return operator, work.fallback

@@ -168,8 +168,9 @@ class CoarseValue:
     basis: NamedBasis | None = None
 
 
-# What a value is at the ends: its kind, whether it is at home at first, and must be at last.
-_Ends = tuple[Kind, bool, bool]
+# What a value is at the ends: its kind, whether it is at home at first, and must be at last; and
+# whether rows of it are looked up alone.
+_Ends = tuple[Kind, bool, bool, bool]
 # What makes pieces alike: that, and by block the uses.
 _Alike = tuple[_Ends, tuple[tuple[int, bool, bool, float, float], ...]]
 
@@ -292,11 +293,11 @@ def _joined_inner(groups: Sequence[InnerValues], *, may_be_home: bool) -> InnerV
 def _ends_of(profiles: Profiles, region: int, low: int, high: int) -> _Ends:
     """What a value is at the ends of positions [low, high)."""
     if region < 0:
-        return "activation", False, False
+        return "activation", False, False, False
     place = profiles.regions[region]
     is_given = place.is_given or place.places[0] < low
     is_read_behind = not place.is_given and place.places[-1] >= high
-    return place.kind, is_given, place.is_output or is_read_behind
+    return place.kind, is_given, place.is_output or is_read_behind, place.is_looked_up
 
 
 def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequence[int]) -> None:
@@ -329,7 +330,7 @@ def _join(joined: dict[_Alike, _Sum], ends: _Ends, piece: Piece, starts: Sequenc
 
 
 def _segment(profiles: Profiles, key: _Alike, total: _Sum, names: Sequence[int]) -> CoarseSegment:
-    (kind, is_given, is_output), uses = key
+    (kind, is_given, is_output, is_looked_up), uses = key
     size = total.size_bytes
     return CoarseSegment(
         size,
@@ -337,7 +338,7 @@ def _segment(profiles: Profiles, key: _Alike, total: _Sum, names: Sequence[int])
         is_given,
         is_output,
         kind == "weight",
-        profiles.target.must_be_fastest(kind),
+        profiles.target.must_be_fastest(kind, look_up=is_looked_up),
         tuple(
             CoarseUse(*use, *(figure / size for figure in figures))
             for use, *figures in zip(

@@ -192,6 +192,17 @@ class OrderFacts:
         """Bytes of a value."""
         return self.graph.values[name].size_bytes
 
+    def read_bytes(self, operator: Operator, name: str) -> int:
+        """Bytes that an operator reads of an input: of a table those rows that it looks up."""
+        if name in operator.looked_up:
+            return dict(operator.accessed_bytes).get(name, self.size(name))
+        return self.size(name)
+
+    def is_held(self, operator: Operator, name: str) -> bool:
+        """Whether an operand must be in the fastest memory while its operator runs."""
+        kind = self.graph.values[name].kind
+        return self.target.must_be_fastest(kind, look_up=name in operator.looked_up)
+
     def too_large(self) -> InfeasibleError:
         """The error where parts of some operator do not fit: names the one that needs the most."""
         working = [self.operator(p) for p, seconds in enumerate(self.compute_s) if seconds > 0]
@@ -226,7 +237,7 @@ def _single(facts: OrderFacts, position: int) -> GroupEstimate:
     operands = sum(
         facts.size(name)
         for name in dict.fromkeys((*operator.inputs, *operator.outputs))
-        if facts.graph.values[name].kind != "weight" or facts.target.must_be_fastest("weight")
+        if facts.graph.values[name].kind != "weight" or facts.is_held(operator, name)
     )
     if facts.fitting_bytes is not None:
         operands += operator.workspace_bytes
@@ -299,6 +310,9 @@ def _walk(facts: OrderFacts, begin: Cascade) -> Iterator[GroupEstimate]:
         fed = own_weights = 0.0
         for name in operator.inputs:
             if name not in now.boxes:
+                continue
+            if name in operator.looked_up:  # each stripe reads rows of its own
+                cut_weights += facts.read_bytes(operator, name)
                 continue
             if graph.values[name].kind == "weight":
                 part = facts.size(name) * _volume(now.boxes[name], graph.values[name].shape)
@@ -425,7 +439,8 @@ class _Crossing:
         for name in operator.inputs:
             kind = facts.graph.values[name].kind
             if kind == "weight":
-                self.weights[name] = facts.size(name)
+                read_bytes = facts.read_bytes(operator, name)
+                self.weights[name] = max(read_bytes, self.weights.get(name, 0))
             elif name in facts.maker:
                 self.consumed[name] = facts.size(name)
             else:

@@ -318,7 +318,11 @@ class _Footprint:
 
 def _footprint(graph: Graph, operator: Operator, target: Target) -> _Footprint:
     values = graph.values
-    held = {n for n in operator.inputs if target.must_be_fastest(values[n].kind)}
+    held = {
+        n
+        for n in operator.inputs
+        if target.must_be_fastest(values[n].kind, look_up=n in operator.looked_up)
+    }
     shape = values[operator.outputs[0]].shape
     results = tuple(
         (values[n].shape, values[n].stored_shape, values[n].size_bytes) for n in operator.outputs

@@ -36,7 +36,7 @@ from ullage.compiler.ir.reach import REDUCTION, Box, whole_box
 from ullage.compiler.ir.schedule import Part
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import Aliases, AliasOptions, find_aliases
-from ullage.compiler.lowering.demand import boxes_read
+from ullage.compiler.lowering.demand import boxes_read, named_share
 from ullage.compiler.lowering.layouts import reached_box
 from ullage.compiler.lowering.leaves import Leaves
 from ullage.compiler.lowering.part_layouts import layout_of
@@ -114,6 +114,7 @@ class Region:
         kind: kind of its buffer.
         is_output: whether the graph's outputs lie in it.
         places: positions of the operators that use it, ascending.
+        is_looked_up: operators read rows of it alone, which DMA brings.
     """
 
     shape: tuple[int, ...]
@@ -121,6 +122,7 @@ class Region:
     kind: Kind
     is_output: bool
     places: tuple[int, ...]
+    is_looked_up: bool = False
 
     @property
     def is_given(self) -> bool:
@@ -130,12 +132,13 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class _Touch:
-    """A step's use of a region."""
+    """A step's use of a region; it may look rows up there."""
 
     step: int
     box: Box
     writes: bool
     share: float
+    looks_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -293,6 +296,7 @@ class Profiles:
             by_shape = inside.setdefault((*buffer_of[name], value.size_bytes), {})
             by_shape.setdefault(value.shape, []).append(name)
         places: dict[str, set[int]] = {}
+        used_whole: set[str] = set()
         for position in range(len(self.facts.order)):
             operator = self.facts.operator(position)
             if operator.name in self._aliases.elided:
@@ -300,6 +304,8 @@ class Profiles:
             for name in operator.inputs:
                 for leaf, _ in self._leaves.of(name, whole_box(graph.values[name].shape)):
                     places.setdefault(leaf, set()).add(position)
+                    if name not in operator.looked_up:
+                        used_whole.add(leaf)
             for name in operator.outputs:
                 places.setdefault(name, set()).add(position)
         outputs = {
@@ -319,7 +325,8 @@ class Profiles:
                 if used and size:
                     touched = sorted({p for name in used for p in places[name]})
                     is_output = any(name in outputs for name in names)
-                    regions.append(Region(shape, size, kind, is_output, tuple(touched)))
+                    rows = kind == "weight" and used_whole.isdisjoint(used)
+                    regions.append(Region(shape, size, kind, is_output, tuple(touched), rows))
         return tuple(regions)
 
     def _steps_of(self, cascade: Cascade) -> _GroupSteps | None:
@@ -359,9 +366,12 @@ class Profiles:
                 size = graph.values[name].size_bytes
                 share = min(1.0, sparse[name] / max(1, size)) if name in sparse else 1.0
                 share *= often.get(name, 1.0)
+                if name in operator.looked_up:
+                    share *= float(named_share(graph, operator, cut, boxes, name))
                 for box in boxes:
                     for leaf, inner in self._leaves.of(name, box):
-                        self._touch(touches, leaf, _Touch(number, inner, False, share))
+                        rows = name in operator.looked_up
+                        self._touch(touches, leaf, _Touch(number, inner, False, share, rows))
             if REDUCTION in cut:
                 self._accumulate(waiting, operator, part, number)
                 if cut[REDUCTION][1] < (operator.reach.reduction if operator.reach else 0):
@@ -489,8 +499,9 @@ class Profiles:
         ]
         if not events:
             return []
-        is_mandatory = self.target.must_be_fastest(place.kind)
-        if is_mandatory:
+        is_mandatory = self.target.must_be_fastest(place.kind, look_up=place.is_looked_up)
+        if is_mandatory:  # look-ups find at home what others read whole
+            events = [e for e in events if not (e[1].looks_up and place.kind == "weight")]
             events = _reaching(place.shape, events)
         covers, sizes = _cells(place.shape, [touch.box for _, touch in events])
         sizes = sizes * (place.size_bytes / max(1, prod(place.shape)))

@@ -187,6 +187,34 @@ def test_a_gather_that_is_fused_keeps_its_partial_read() -> None:
     assert dict(graph.operators[0].accessed_bytes) == {"table": 128}
 
 
+@pytest.mark.parametrize(
+    ("nodes", "shape", "looked_up"),
+    [
+        (["Gather table ids y"], (100, 8), ("table",)),
+        # Only one row is outermost: the longer axis behind it is looked up.
+        (["Gather table ids y axis=1"], (1, 100, 8), ("table",)),
+        # Parts of rows are no look-up, nor are data of inference, nor single elements.
+        (["Gather table ids y axis=1"], (8, 100), ()),
+        (["Gather x ids y"], (100, 8), ()),
+        (["Relu x r", "GatherElements table places y"], (100, 8), ()),
+    ],
+)
+def test_rows_that_inference_names_are_looked_up(
+    nodes: list[str], shape: tuple[int, ...], looked_up: tuple[str, ...]
+) -> None:
+    made = []
+    for text in nodes:
+        op, *names = text.split()
+        axis = [int(word[5:]) for word in names if word.startswith("axis=")]
+        *reads, result = [word for word in names if "=" not in word]
+        made.append(node(op, " ".join(reads), result, **({"axis": axis[0]} if axis else {})))
+    inputs = [info("ids", (1, 4), "int64"), info("x", shape), info("places", (2, 8), "int64")]
+    proto = model(made, inputs, "y", [weight("table", shape)])
+    operator = next(o for o in imported(proto).operators if o.kind.startswith("Gather"))
+    assert operator.looked_up == looked_up
+    assert operator.accessed_bytes
+
+
 def quantised() -> onnx.ModelProto:
     stored = [
         const("s", 0.5, "float32"),

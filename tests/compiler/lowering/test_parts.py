@@ -4,6 +4,7 @@ from random import Random
 
 import pytest
 
+from tests.support.onnx_models import imported, info, model, node, weight
 from tests.support.tiled import TiledGraph, check_execution, random_schedule, random_tiled_graph
 from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.program import DMA_STEP, DmaSteps
@@ -124,3 +125,22 @@ def test_dma_steps_stand_between_parts() -> None:
 def test_a_wrong_schedule_is_refused(parts: tuple[Part, ...], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         lower_schedule(chain().finish(), Schedule("mine", parts))
+
+
+def test_parts_of_a_look_up_read_the_rows_that_their_own_indices_name() -> None:
+    proto = model(
+        [node("Gather", "table ids", "y")],
+        [info("ids", (1, 6), "int64")],
+        "y",
+        [weight("table", (100, 8))],
+    )
+    graph = imported(proto)
+    cuts = [{1: (0, 2), 2: (0, 8)}, {1: (2, 6), 2: (0, 2)}, {1: (2, 6), 2: (2, 8)}]
+    schedule = Schedule("mine", tuple(part_of(0, cut) for cut in cuts))
+    program = lower_schedule(graph, schedule)
+    table = next(i for i, b in enumerate(program.buffers) if b.name == "table")
+    read = [0] * len(program.steps)
+    for t, use in program.uses_of[table]:
+        assert use.look_up
+        read[t] += use.accessed_bytes
+    assert read == [0, 2 * 8 * 4, 4 * 2 * 4, 4 * 6 * 4, 0]
