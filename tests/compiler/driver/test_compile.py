@@ -18,6 +18,7 @@ from ullage.compiler.common.units import format_time
 from ullage.compiler.driver import compile as driver
 from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import WHOLE, CompileOptions
+from ullage.compiler.driver.solving import best_of, in_order
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.importer.model_zoo import find_model
 from ullage.compiler.ir.problem import Problem
@@ -51,7 +52,7 @@ def test_too_little_time_for_the_checks_of_a_large_model_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A plan of many steps takes as long to verify and replay as the model took to read."""
-    monkeypatch.setattr(driver, "SHORT_STEPS", 3)
+    monkeypatch.setattr(in_order, "SHORT_STEPS", 3)
     prepared = replace(driver.prepare(find_model("squeezenet"), CompileOptions()), import_s=1e6)
     with pytest.raises(TimeLimitError, match=r"after reading \d+ steps; .* give more time"):
         driver.solve_prepared(prepared, CompileOptions(solver="greedy", time_limit_s=1e5))
@@ -65,15 +66,15 @@ def test_where_auto_has_no_plan_in_time_a_quick_heuristics_is_the_plan_or_the_re
     def late(solver: Solver | str, problem: Problem, *more: object, **given: object) -> Outcome:
         if problem.objective == objective and solver is find_solver("auto"):
             raise TimeLimitError("no time for any solver")
-        if solver == driver.QUICKEST and not quickest:
+        if solver == in_order.QUICKEST and not quickest:
             raise InfeasibleError("no plan of this heuristic")
         return run_solver(solver, problem, *more, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(driver, "run_solver", late)
+    monkeypatch.setattr(in_order, "run_solver", late)
     options = CompileOptions(schedule="whole", objective=objective)
     compiled = compile_model(find_model("squeezenet"), options)
     assert find_violations(compiled.plan) == []
-    maker = driver.QUICKEST if quickest else "all-slow"
+    maker = in_order.QUICKEST if quickest else "all-slow"
     assert (compiled.plan.solver, compiled.stop_reason) == (maker, "time limit")
     assert compiled.plan.objective == objective
     assert any("no time for any solver" in note for note in compiled.plan.notes)
@@ -82,7 +83,7 @@ def test_where_auto_has_no_plan_in_time_a_quick_heuristics_is_the_plan_or_the_re
         assert compiled.value < 0.9 * slow.value
     else:
         assert compiled.value == pytest.approx(slow.value)
-    monkeypatch.setattr(driver, "DEFAULT_SOLVER", "another")
+    monkeypatch.setattr(in_order, "DEFAULT_SOLVER", "another")
     with pytest.raises(TimeLimitError, match="no time for any solver"):
         compile_model(find_model("squeezenet"), options)
 
@@ -200,7 +201,7 @@ def test_a_plan_of_auto_that_moved_nothing_in_time_gives_way_to_a_heuristics(
     put_in_place("auto", late, monkeypatch)
     options = CompileOptions(schedule=WHOLE, time_limit_s=AMPLE_S)
     compiled = compile_model(find_model("squeezenet"), options)
-    assert (compiled.plan.solver, compiled.stop_reason) == (driver.QUICKEST, "time limit")
+    assert (compiled.plan.solver, compiled.stop_reason) == (in_order.QUICKEST, "time limit")
     assert compiled.all_slow is not None
     assert compiled.value < 0.9 * compiled.all_slow.latency_s
     assert any("this is the plan of greedy" in note for note in compiled.plan.notes)
@@ -215,11 +216,11 @@ def test_checks_are_left_no_more_than_their_share_of_the_time(
         left.append(budget.remaining_s())
         return run_solver("all-slow", problem).solution
 
-    monkeypatch.setattr(driver, "CLOSING_SHARE", 1e9)
+    monkeypatch.setattr(in_order, "CLOSING_SHARE", 1e9)
     put_in_place("msa", asked, monkeypatch)
     options = CompileOptions(solver="msa", schedule=WHOLE, time_limit_s=AMPLE_S)
     compile_model(find_model("squeezenet"), options)
-    assert 0.25 * AMPLE_S < left[0] < (1 - driver.MOST_CLOSING_SHARE) * AMPLE_S
+    assert 0.25 * AMPLE_S < left[0] < (1 - in_order.MOST_CLOSING_SHARE) * AMPLE_S
 
 
 def test_whole_operators_cut_short_are_planned_again_where_a_search_leaves_time() -> None:
@@ -228,14 +229,14 @@ def test_whole_operators_cut_short_are_planned_again_where_a_search_leaves_time(
     slow = driver.solve_prepared(prepared, replace(options, solver="all-slow"))
     begun = time.monotonic()
     short = replace(slow, stop_reason="time limit", solve_s=0.1)
-    again = driver._with_time_left(short, prepared, options, begun, quick_bound=False)
+    again = best_of._with_time_left(short, prepared, options, begun, quick_bound=False)
     assert again.plan.solver == "greedy"
     assert again.value < slow.value
     assert again.solve_s > short.solve_s
     for kept in (slow, replace(short, solve_s=AMPLE_S)):
-        assert driver._with_time_left(kept, prepared, options, begun, quick_bound=False) is kept
+        assert best_of._with_time_left(kept, prepared, options, begun, quick_bound=False) is kept
     unlimited = replace(options, time_limit_s=None)
-    assert driver._with_time_left(short, prepared, unlimited, begun, quick_bound=False) is short
+    assert best_of._with_time_left(short, prepared, unlimited, begun, quick_bound=False) is short
 
 
 def test_a_part_of_a_job_is_not_charged_with_what_came_before_it() -> None:

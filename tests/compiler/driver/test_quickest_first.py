@@ -7,9 +7,10 @@ import pytest
 
 from tests.support.tiled_models import residual_network, saved
 from ullage.compiler.common.errors import TimeLimitError
-from ullage.compiler.driver import compile as driver
-from ullage.compiler.driver.compile import compile_model
+from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
+from ullage.compiler.driver.solving import best_of, in_order
+from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Schedule
 from ullage.solvers.interface import Solver
@@ -45,18 +46,18 @@ def test_where_a_share_cuts_auto_short_the_quickest_solver_ends_before_the_searc
         calls.append("search")
         return CascadeResult(Schedule.whole(task.order))
 
-    monkeypatch.setattr(driver, "run_solver", short)
+    monkeypatch.setattr(in_order, "run_solver", short)
     monkeypatch.setattr(search, "schedule_until", none_found)
-    monkeypatch.setattr(driver, "why_needless", lambda _: "")  # a small model has no gap
+    monkeypatch.setattr(best_of, "why_needless", lambda _: "")  # a small model has no gap
     if ended != "finished":
-        solve = driver._solve_in_order
+        solve = best_of.solve_in_order
 
         def late(prepared: object, options: CompileOptions, **given: bool) -> object:
             compiled = solve(prepared, options, **given)  # type: ignore[arg-type]
-            is_auto = options.solver == driver.DEFAULT_SOLVER
+            is_auto = options.solver == best_of.DEFAULT_SOLVER
             return replace(compiled, stop_reason="time limit") if is_auto else compiled
 
-        monkeypatch.setattr(driver, "_solve_in_order", late)
+        monkeypatch.setattr(best_of, "solve_in_order", late)
     model = saved(residual_network(size=8), tmp_path)
     compiled = compile_model(model, OPTIONS)
     first = calls[: calls.index("search")]
@@ -64,9 +65,9 @@ def test_where_a_share_cuts_auto_short_the_quickest_solver_ends_before_the_searc
         assert first == ["auto"]
         return
     assert first[0] == "auto"
-    assert first[-1] == driver.QUICKEST
-    monkeypatch.setattr(driver, "run_solver", run_solver)
-    alone = compile_model(model, replace(OPTIONS, solver=driver.QUICKEST, schedule="whole"))
+    assert first[-1] == in_order.QUICKEST
+    monkeypatch.setattr(in_order, "run_solver", run_solver)
+    alone = compile_model(model, replace(OPTIONS, solver=in_order.QUICKEST, schedule="whole"))
     assert compiled.value <= alone.value
     assert compiled.value < run_solver("all-slow", compiled.plan.problem).value
     assert compiled.requested_solver == "auto"
@@ -76,18 +77,18 @@ def test_the_quickest_solver_that_ends_has_a_second_of_the_processor_and_half_of
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     seen: list[tuple[float | None, float | None]] = []
-    prepared = driver.prepare(saved(residual_network(size=8), tmp_path), OPTIONS)
+    prepared = prepare(saved(residual_network(size=8), tmp_path), OPTIONS)
 
-    def late(part: driver.Prepared, options: CompileOptions, **_: bool) -> object:
+    def late(part: Prepared, options: CompileOptions, **_: bool) -> object:
         seen.append((part.work_s, options.time_limit_s))
         raise TimeLimitError("late")
 
-    monkeypatch.setattr(driver, "_solve_prepared", late)
-    assert driver._with_quickest(None, prepared, OPTIONS, prepared.started) is None
+    monkeypatch.setattr(best_of, "solve_best", late)
+    assert best_of._with_quickest(None, prepared, OPTIONS, prepared.started) is None
     ((work_s, limit_s),) = seen
-    assert work_s == driver.ENDING_S
+    assert work_s == best_of.ENDING_S
     assert limit_s is not None
     assert 300 <= limit_s < 600
     for other in (replace(OPTIONS, solver="msa"), replace(OPTIONS, time_limit_s=None)):
-        assert driver._with_quickest(None, prepared, other, prepared.started) is None
+        assert best_of._with_quickest(None, prepared, other, prepared.started) is None
     assert len(seen) == 1

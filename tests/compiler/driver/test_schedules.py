@@ -23,6 +23,7 @@ from ullage.compiler.driver.compile import compile_model, compile_problem
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.provenance import check_model_matches
 from ullage.compiler.driver.result import Compiled
+from ullage.compiler.driver.solving import best_of
 from ullage.compiler.driver.summary import summarise, summary_rows
 from ullage.compiler.emit import emit_plan
 from ullage.compiler.frontend import Prepared
@@ -95,18 +96,18 @@ def test_the_plan_of_whole_operators_comes_first(cascade: Compiled) -> None:
     assert parts_s <= summary["total_s"]
 
 
-@pytest.mark.parametrize("what", ["scheduled", "_solve_in_order"])
+@pytest.mark.parametrize("what", ["scheduled", "solve_in_order"])
 def test_ctrl_c_keeps_the_plan_of_whole_operators(
     path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    function = getattr(driver, what)
+    function = getattr(best_of, what)
 
     def interrupted(prepared: Prepared, *rest: Any, **named: Any) -> Any:
         if what == "scheduled" or "schedule" in prepared.model:
             raise KeyboardInterrupt
         return function(prepared, *rest, **named)
 
-    monkeypatch.setattr(driver, what, interrupted)
+    monkeypatch.setattr(best_of, what, interrupted)
     kept = compile_model(path, replace(SMALL, schedule="cascade", time_limit_s=4.0))
     assert kept.interrupted
     assert summarise(kept)["schedule"] == "whole"
@@ -137,7 +138,7 @@ def test_where_cascades_are_no_better_the_summary_says_so(
     if patch == "none better":
         found = CascadeResult(Schedule.whole(range(13)))
         monkeypatch.setattr(schedules, "_chosen", lambda *_: found)
-    function = driver._solve_in_order
+    function = best_of.solve_in_order
 
     def worse(prepared: Prepared, options: CompileOptions, **named: Any) -> Compiled:
         if "schedule" not in prepared.model:
@@ -146,7 +147,7 @@ def test_where_cascades_are_no_better_the_summary_says_so(
             raise TimeLimitError("too late")
         return function(prepared, replace(options, solver="all-slow"), **named)
 
-    monkeypatch.setattr(driver, "_solve_in_order", worse)
+    monkeypatch.setattr(best_of, "solve_in_order", worse)
     compiled = compile_model(path, replace(SMALL, schedule="cascade", time_limit_s=4.0))
     whole = compile_model(path, SMALL)
     assert compiled.value == whole.value

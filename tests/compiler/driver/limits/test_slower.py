@@ -47,7 +47,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cascade(path: Path) -> Compiled:
-    return compile_model(path, replace(PEAK, schedule="cascade", time_limit_s=12))
+    return compile_model(path, replace(PEAK, schedule="cascade"))
 
 
 def check(compiled: Compiled, share: float) -> None:
