@@ -148,6 +148,7 @@ def sweep_command(  # noqa: PLR0913, PLR0917 - one parameter per option of the c
 def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     """Print the curve as a table, and below it the answer about a latency."""
     from ullage.cli.render import console, print_table, print_whole_because
+    from ullage.compiler.common.units import format_size
 
     columns = [
         (_memory(swept), "right"),
@@ -174,6 +175,9 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
         say(f"sizes without a plan: {len(failed)}; {size} bytes: {message}", err=True, lines=True)
     for note in document["notes"]:
         say(f"note: {note}", err=True)
+    if (enough := document["flat_from_bytes"]) is not None:
+        found = f"from {format_size(enough)} on no larger size has a plan better by more than 0.1 %"
+        console().print(found, markup=False, soft_wrap=True)
     if swept.meeting is not None:
         console().print(swept.meeting.message, markup=False, soft_wrap=True)
     if "plot" in document:

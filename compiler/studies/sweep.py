@@ -36,6 +36,7 @@ from ullage.compiler.studies.sweep_points import (
     because,
     describe_point,
     early_note,
+    flat_from,
     monotone,
     spaced,
     take_over,
@@ -228,6 +229,7 @@ def describe_sweep(swept: Sweep) -> dict[str, Any]:
         "import_s": swept.import_s,
         "total_s": swept.total_s,
         "notes": list(swept.notes),
+        "flat_from_bytes": flat_from(swept.points),
         "rows": [describe_point(point, dict(swept.request)) for point in swept.points],
     }
     answer = swept.meeting

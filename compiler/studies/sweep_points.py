@@ -31,6 +31,8 @@ NOTE = "sweep: the plan"
 NOT_AS_GOOD = "solving for this size found none as good"
 # Relative difference below which a plan is not better: it is rounding.
 NOISE = 1e-12
+# A curve is flat from the size on from which no larger one has a plan better by more than this.
+FLAT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,20 @@ def early_note(points: Sequence[Point]) -> list[str]:
         f"{early} of {len(points)} sizes ended when their share of the time was over, before their "
         "solver was done (marked * in the table): more time (--time-limit) may find better plans"
     ]
+
+
+def flat_from(points: Sequence[Point]) -> int | None:
+    """The size in bytes from which on more memory makes no plan better; None where none is larger.
+
+    Args:
+        points: by size, each with the best plan of all that fit (`monotone`).
+    """
+    planned = [p for p in points if p.compiled is not None and p.compiled.plan.objective != "peak"]
+    if not planned:
+        return None
+    least = _value(planned[-1])
+    enough = next(point for point in planned if _value(point) <= least * (1 + FLAT))
+    return None if enough is planned[-1] else enough.size_bytes
 
 
 def monotone(points: Sequence[Point]) -> tuple[Point, ...]:

@@ -76,6 +76,9 @@ def test_the_table_agrees_with_the_document(ask: Json, capsys: pytest.CaptureFix
         assert format_size(row["fast_memory_bytes"]) in line
         assert f"{row['speedup_over_all_slow']:.3f}x" in line
     assert found["message"] in said.out
+    flat = found["flat_from_bytes"]
+    assert flat is not None
+    assert f"from {format_size(flat)} on no larger size has a plan better" in said.out
     every = all(row["bound_every_order"] for row in found["rows"])
     assert f"lower bounds for {'every' if every else 'this'} order" in said.out
     assert "\x1b" not in said.out

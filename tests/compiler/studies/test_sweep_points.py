@@ -20,6 +20,7 @@ from ullage.compiler.common.errors import (
 )
 from ullage.compiler.studies.sweep_points import (
     Point,
+    flat_from,
     monotone,
     needed_bytes,
     parse_range,
@@ -130,3 +131,16 @@ def test_a_plan_that_does_not_fit_is_never_taken_over() -> None:
     tight = Point(needed_bytes(good.plan) - 1)
     with pytest.raises(VerificationError):
         take_over(tight, Point(64, good), "a test wants it")
+
+
+def test_a_curve_that_is_flat_from_a_size_on_has_its_first_size(deep: Path) -> None:
+    plans = [solve_with(name, problem_of(deep)) for name in ("all-slow", "greedy")]
+    slow, fast = (made(plan, 64 << 10) for plan in plans)
+    assert fast.value < slow.value * (1 - 1e-3)
+    small, large = Point(1024, slow), [Point(size, fast) for size in (2048, 4096, 8192)]
+    none = Point(512, error=InfeasibleError("too small"))
+    assert flat_from([none, small, *large]) == 2048
+    assert flat_from([small, large[0]]) is None  # the largest is the only one so good
+    assert flat_from([none]) is None
+    peak = replace(fast, plan=replace(fast.plan, problem=fast.plan.problem.minimising("peak")))
+    assert flat_from([Point(1024, peak), Point(2048, peak)]) is None
