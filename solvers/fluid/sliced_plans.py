@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,8 +63,12 @@ class Direct:
     relaxation: Relaxation | None
 
 
-# Share of memory that is left free where slices that may fill all of it have no addresses.
-SPARE = 1 / 32
+# Slices between rows, whose plan is further above its bound than this, or that have no addresses
+# at all, are cut again from programs that leave such shares of the memory free.
+ROWS_GAP = 1e-3
+SPARES = (1 / 128, 1 / 32)
+# Aligned cuts further apart than the memory divided by this are coarse.
+COARSE_CUTS = 128
 
 
 class _Planner(Protocol):
@@ -152,16 +156,9 @@ def _plan_in_parts(
             target.fastest.capacity_bytes, grain, unit, direct.problem.program.data_bytes
         )
     place = partial(_placed_in_parts, direct, budget=budget, page_bytes=page, cut=cut)
-    try:
-        solution, lost_bytes = place(relaxation)
-    except LookupError:  # slices of all lengths fill memory to the last byte and leave no order
-        capacity = target.fastest.capacity_bytes
-        spare = np.full(len(direct.problem.steps), int(SPARE * capacity), dtype=np.int64)
-        value = value_of(direct.reference)
-        roomier = _with_less_room(direct, relaxation, spare, value, options, budget)
-        if roomier is None:
-            raise
-        return place(roomier)[0]
+    if not page:
+        return _plan_in_rows(direct, relaxation, options, budget, place)
+    solution, lost_bytes = place(relaxation)
     value, bound = value_of(solution.assignment), relaxation.bound
     is_near = bound is None or value <= bound * (1 + PAGES_GAP) or budget.is_over()
     if is_near or not lost_bytes.any() or direct.problem.program.operators > options.whole_steps:
@@ -182,6 +179,44 @@ def _plan_in_parts(
     except (LookupError, InfeasibleError):  # the first plan stands
         return solution
     return min((solution, other), key=lambda s: value_of(s.assignment))
+
+
+def _plan_in_rows(
+    direct: Direct,
+    relaxation: Relaxation,
+    options: FluidOptions,
+    budget: Budget,
+    place: Callable[[Relaxation], tuple[Solution, Ints]],
+) -> Solution:
+    """The LP's fractions as slices between rows, or those of an LP with a little less memory.
+
+    Slices of all lengths that fill memory to the last byte often leave no order in which all have
+    addresses, and what is shortened then is chosen blindly.
+
+    Raises:
+        InfeasibleError: what operators cannot do without does not fit in slices.
+        LookupError: it finds no addresses.
+    """
+    best: Solution | None = None
+    with suppress(LookupError):
+        best = place(relaxation)[0]
+    steps, capacity = len(direct.problem.steps), direct.problem.target.fastest.capacity_bytes
+    for share in SPARES:
+        value = value_of(direct.reference if best is None else best.assignment)
+        bound = relaxation.bound
+        if best is not None and (bound is None or value <= bound * (1 + ROWS_GAP)):
+            break
+        spare = np.full(steps, int(share * capacity), dtype=np.int64)
+        roomier = _with_less_room(direct, relaxation, spare, value, options, budget)
+        if roomier is None or (roomier.bound is not None and roomier.bound >= value):
+            break
+        with suppress(LookupError, InfeasibleError):
+            found = place(roomier)[0]
+            if best is None or value_of(found.assignment) < value:
+                best = found
+    if best is None:
+        raise LookupError("rows")
+    return best
 
 
 def _with_less_room(
@@ -339,9 +374,15 @@ def _grain(problem: Problem, segment: Segment, *, aligned: bool) -> int:
     """Bytes between cuts of a segment; 0 where it is not cut at all.
 
     Aligned cuts lie at whole units of space, so that the slices of a segment take no more than it.
+    Rows of an odd number of bytes reach such a unit after many rows only: there, slices that wait
+    may take a part of a unit more, which is less than what so coarse cuts lose.
     """
     target = problem.target
     if not target.split_operands:
         return 0
     cut = target.slice_granularity_bytes or problem.buffers[segment.buffer].row_bytes
-    return math.lcm(cut, target.fastest.alignment_bytes) if aligned else cut
+    whole = math.lcm(cut, target.fastest.alignment_bytes)
+    is_coarse = whole > cut and whole * COARSE_CUTS > target.fastest.capacity_bytes
+    if is_coarse and not segment.must_be_fastest:
+        return cut
+    return whole if aligned else cut

@@ -28,7 +28,7 @@ from ullage.solvers.fluid.refill.plan import refill
 from ullage.solvers.fluid.refill.reduced import reduce
 from ullage.solvers.fluid.sliced_plans import Direct, rounded_plan
 from ullage.solvers.fluid.two_tier.diving import dive
-from ullage.solvers.fluid.two_tier.relaxation import Relaxation, relax
+from ullage.solvers.fluid.two_tier.relaxation import Relaxation, optimum, relax
 from ullage.solvers.fluid.two_tier.whole_transfers import (
     is_timed_everywhere,
     with_whole_transfers,
@@ -62,8 +62,11 @@ DIVE_GAP = 2e-3
 REFILL_SHARE = 0.6
 # ... which is kept without another one if it is so near to its bound.
 REFILL_GAP = 1e-2
+# Share by which the optimum of the program between home and the fastest tier may be above that of
+# all moves: closed windows are worth no more, and slow traffic has a small price.
+WINDOWS_WORTH = 2e-3
 # Share of the time left after it for the program over all tiers.
-TIERS_SHARE = 0.6
+TIERS_SHARE = 0.75
 
 
 def solve(problem: Problem, options: FluidOptions, budget: Budget) -> Solution:
@@ -149,6 +152,8 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
         note = "fluid: found no plan over all tiers; this one uses home and the fastest tier only"
         # Its bound is that of plans which use two tiers; others may be better.
         return replace(other, bound=None, shadow_prices=(), notes=(*other.notes, note))
+    if not _direct_may_win(direct, solution):
+        return solution
     if budget.is_over():
         note = "fluid: no time for the plan that uses home and the fastest tier only"
         return replace(solution, notes=(*solution.notes, note))
@@ -156,6 +161,18 @@ def _best_of_both(problem: Problem, options: FluidOptions, budget: Budget) -> So
     if value_of(other.assignment) >= value_of(solution.assignment):
         return solution
     return replace(other, bound=solution.bound)
+
+
+def _direct_may_win(direct: Direct, solution: Solution) -> bool:
+    """Whether a plan that uses home and the fastest tier only may be better than another one.
+
+    The optimum of its program bounds those plans, less the small price on slow traffic.
+    """
+    problem, relaxation = direct.problem, direct.relaxation
+    if relaxation is None or problem.objective != "latency" or problem.blend is not None:
+        return True
+    least = optimum(problem, relaxation) / (1 + WINDOWS_WORTH)
+    return value_of(solution.assignment) > least
 
 
 def _direct(problem: Problem, options: FluidOptions, budget: Budget) -> Direct:

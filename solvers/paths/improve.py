@@ -53,7 +53,7 @@ def improved(
         if polish(tiered.network, slicer, order, budget.is_over) <= 0:
             break
         try:
-            assignment = assignment_of(tiered, slicer)
+            assignment = assignment_of(tiered, slicer, budget)
         except NoAddress as refused:
             for residency in refused.residencies:
                 keep_free(slicer, residency, attempt)

@@ -8,7 +8,9 @@ import numpy as np
 
 from ullage.compiler.common.arrays import Ints
 from ullage.compiler.ir.plan import Residency, Transfer
+from ullage.solvers.budget import Budget
 from ullage.solvers.packing.pack import pack
+from ullage.solvers.packing.rows import Strip, row_runs
 from ullage.solvers.paths.network import TierNetwork
 from ullage.solvers.paths.page_map import PageMap, joined_runs, picked
 from ullage.solvers.paths.paths import END, READY, SOURCE, START
@@ -55,6 +57,7 @@ def residencies_of(
     slices: Sequence[Slice],
     uncapacitated: int,
     buffers: Sequence[int],
+    search: Budget | None = None,
 ) -> list[Residency]:
     """The residencies of all slices, with addresses.
 
@@ -64,6 +67,7 @@ def residencies_of(
         slices: in the order of buffers and bytes.
         uncapacitated: mask of the tiers with room for everything.
         buffers: buffer of each slice.
+        search: time for many orders of slices that are cut between rows; None: one order.
 
     Raises:
         NoAddress: the space is there, but not in one piece.
@@ -84,13 +88,10 @@ def residencies_of(
             placed = _side_by_side(ledger, m, slices, table)
         elif ledger.paged[m]:
             placed = _in_pages(network, ledger, m, slices, table, returning)
+        elif network.target.split_operands:
+            placed = _in_rows(network, ledger, m, slices, table, returning, buffers, search)
         else:
-            try:
-                placed = _in_one_piece(network, ledger, m, slices, table, returning)
-            except NoAddress:
-                if not network.target.split_operands:
-                    raise
-                placed = _in_rows(network, ledger, m, slices, table, returning, buffers)
+            placed = _in_one_piece(network, ledger, m, slices, table, returning)
         for row, ranges in zip(table.tolist(), placed, strict=True):
             for low, high, offset in ranges:
                 buffer = buffers[row[0]]
@@ -190,26 +191,86 @@ def _in_rows(
     table: Ints,
     returning: Container[int],
     buffers: Sequence[int],
+    search: Budget | None,
 ) -> list[list[PlacedRange]]:
     """Holes by the left-edge rule; a slice without a hole for all of it is cut between rows.
 
-    One pass, as addresses are asked for many times (`packing.rows` tries many orders).
+    One pass, as addresses are asked for many times; where it fails, in many orders if there is time
+    for them, else in one piece each.
     """
     target, listed = network.target, network.problem.buffers
     unit = ledger.units[tier]
     sizes = [slices[row[0]].end_byte - slices[row[0]].start_byte for row in table.tolist()]
+    grains = [
+        target.slice_granularity_bytes or listed[buffers[row[0]]].row_bytes
+        for row in table.tolist()
+    ]
 
     def find(at: int, _limit: int, open_runs: Ints) -> _Place | Unplaced:
         index, start, _, end, _ = table[at].tolist()
-        grain = target.slice_granularity_bytes or listed[buffers[index]].row_bytes
         span = slices[index].start_byte, slices[index].end_byte
-        placed = in_holes(span, grain, unit, open_runs)
+        placed = in_holes(span, grains[at], unit, open_runs)
         if placed is None:
             return Unplaced(index, tier, start, end, -(-sizes[at] // unit) * unit)
         return _Place(_pages_of(placed, unit), placed)
 
     order = np.lexsort((-np.array(sizes), -table[:, END], table[:, START]))
-    return _by_left_edge(network, ledger, tier, table, returning, order, find)
+    try:
+        return _by_left_edge(network, ledger, tier, table, returning, order, find)
+    except NoAddress:
+        if search is None or search.is_over():
+            return _in_one_piece(network, ledger, tier, slices, table, returning)
+    return _in_many_orders(network, ledger, tier, slices, table, returning, grains, search)
+
+
+def _in_many_orders(
+    network: TierNetwork,
+    ledger: Ledger,
+    tier: int,
+    slices: Sequence[Slice],
+    table: Ints,
+    returning: Container[int],
+    grains: Sequence[int],
+    search: Budget,
+) -> list[list[PlacedRange]]:
+    """Holes for slices that are cut between rows, in the best of many orders (`packing.rows`).
+
+    Args:
+        network: the network.
+        ledger: knows the unit of addresses.
+        tier: of the residencies.
+        slices: in the order of buffers and bytes.
+        table: (n, 5) rows of residencies.
+        returning: slices that begin an inference where they ended the one before.
+        grains: of each row the bytes at whose multiples it may be cut.
+        search: the time.
+
+    Raises:
+        NoAddress: some find none in any of these orders.
+    """
+    steps, unit = network.steps, ledger.units[tier]
+    rows = table.tolist()
+    begins = {row[0]: at for at, row in enumerate(rows) if not row[START] and row[0] in returning}
+    strips = [
+        Strip(
+            row[START],
+            row[END],
+            slices[row[0]].start_byte,
+            slices[row[0]].end_byte,
+            grain,
+            begins.get(row[0], -1) if row[START] and row[END] == steps else -1,
+        )
+        for row, grain in zip(rows, grains, strict=True)
+    ]
+    found = row_runs(strips, unit, int(network.room[tier].min()), search)
+    failed = [
+        Unplaced(row[0], tier, row[START], row[END], -(-size // unit) * unit)
+        for row, size in zip(rows, found.missing, strict=True)
+        if size
+    ]
+    if failed:
+        raise NoAddress(failed)
+    return found.runs
 
 
 def in_holes(

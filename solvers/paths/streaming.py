@@ -225,8 +225,15 @@ def listed(slicer: Slicer) -> list[Slice]:
     return [item for index in sorted(slicer.items) for item in slicer.items[index]]
 
 
-def assignment_of(tiered: TieredProblem, slicer: Slicer) -> Assignment:
+def assignment_of(
+    tiered: TieredProblem, slicer: Slicer, search: Budget | None = None
+) -> Assignment:
     """The assignment of the slices, with addresses.
+
+    Args:
+        tiered: the problem made ready.
+        slicer: has the slices.
+        search: time for many orders of slices that are cut between rows; None: one order.
 
     Raises:
         NoAddress: some have none.
@@ -236,6 +243,8 @@ def assignment_of(tiered: TieredProblem, slicer: Slicer) -> Assignment:
     network = tiered.network
     return Assignment(
         network.problem,
-        tuple(residencies_of(network, slicer.ledger, slices, tiered.uncapacitated, buffers)),
+        tuple(
+            residencies_of(network, slicer.ledger, slices, tiered.uncapacitated, buffers, search)
+        ),
         tuple(transfers_of(network, slices, buffers)),
     )

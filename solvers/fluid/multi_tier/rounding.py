@@ -63,7 +63,7 @@ def sliced(
         for _ in range(2):
             slicer.take(requests, order, prices, is_late)
         try:
-            plan = assignment_of(tiered, slicer)
+            plan = assignment_of(tiered, slicer, budget)
             # What leaves home together by the relaxation's order may be better than what is found.
             plan = joined(tiered, slicer, plan, budget)
             return improved(tiered, slicer, order, plan, budget)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -17,6 +18,7 @@ from ullage.compiler.ir.plan import Residency
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.schedule import Part, Schedule, part_of
 from ullage.compiler.lowering.aliases import alias_options
+from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.compiler.lowering.lower import build_program
 from ullage.compiler.lowering.orders import model_order
 from ullage.compiler.lowering.parts import lower_schedule
@@ -134,7 +136,8 @@ def test_where_slices_have_no_addresses_some_memory_is_left_free(
     program = build_program(graph, model_order(graph), aliases=alias_options(target))
     find = sliced_plans.place_in_rows
     values = []
-    for failures in (1, 2):  # of the program alone; of the one with less room, too
+    shares = len(sliced_plans.SPARES)
+    for failures in range(1, shares + 2):  # of the program alone; of those with less room, too
         asked: list[SlicedResidencyState] = []
 
         def place(
@@ -152,10 +155,31 @@ def test_where_slices_have_no_addresses_some_memory_is_left_free(
         monkeypatch.setattr(sliced_plans, "_plan_in_one_piece", nowhere)
         solved = run_solver("fluid", Problem(program, target))
         assert find_violations(solved.plan) == []
-        assert len(asked) == 2
+        assert failures < len(asked) <= shares + 1 or len(asked) == failures == shares + 1
         values.append(solved.value)
-    assert values[0] < values[1]
-    assert values[0] <= 1.01 * solved.solution.bound.value
+    assert values[-2] < values[-1]
+    assert max(values[:-1]) <= 1.02 * solved.solution.bound.value
+
+
+def test_odd_rows_are_cut_between_any_two_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 121 B reach a unit of 16 B after 16 rows: cuts there lose a quarter of a tensor."""
+    target = load_target("edge-npu").with_fast_memory(8192)
+    tiers = tuple(replace(tier, alignment_bytes=16) for tier in target.tiers)
+    target = replace(target, tiers=tiers, slice_granularity_bytes=0)
+    steps = [f"x{i}" for i in range(5)]
+    tensors = [Tensor(name, 64 * 121) for name in steps[1:-1]]
+    tensors += [Tensor(steps[0], 64, "input"), Tensor(steps[-1], 64, "output")]
+    operators = [Op(f"o{i}", [a], [b], macs=1000) for i, (a, b) in enumerate(pairwise(steps))]
+    problem = problem_from_lists("odd rows", tensors, operators, target)
+    buffers = tuple(replace(each, row_bytes=121) for each in problem.buffers)
+    problem = replace(problem, program=replace(problem.program, buffers=buffers))
+    values = []
+    for coarse in (0, sliced_plans.COARSE_CUTS):
+        monkeypatch.setattr(sliced_plans, "COARSE_CUTS", coarse)
+        solved = run_solver("fluid", problem, parameters={"own_plan": True})
+        assert find_violations(solved.plan) == []
+        values.append(solved.value)
+    assert values[1] < 0.98 * values[0]
 
 
 def nowhere(*_direct: object, **_how: object) -> Solution:

@@ -1,6 +1,10 @@
 """Addresses of slices in tiers without pages."""
 
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,3 +97,65 @@ def test_what_comes_back_lies_below_the_workspace_of_both_of_its_spans() -> None
     assert lowest_room(room, np.array([7, 0, 0, 2, -1]), back) == 5
     assert lowest_room(room, np.array([7, 3, 4, 5, 1]), back) == 5
     assert lowest_room(room, np.array([8, 0, 0, 2, -1]), back) == 9
+
+
+def test_slices_placed_in_the_best_of_many_orders_are_legal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where weights return to the place that they left, in steady state."""
+    placed = 0
+    in_many_orders = plan_module._in_many_orders
+
+    def in_rows(*given: Any) -> list[list[plan_module.PlacedRange]]:
+        nonlocal placed
+        *rest, buffers, _ = given
+        network = given[0]
+        grains = [network.problem.buffers[buffers[row[0]]].row_bytes for row in given[4].tolist()]
+        found = in_many_orders(*rest, grains, Budget())
+        placed += 1
+        return found
+
+    def nowhere(*_: object) -> list[list[plan_module.PlacedRange]]:
+        raise plan_module.NoAddress(())
+
+    monkeypatch.setattr(plan_module, "_in_one_piece", nowhere)
+    monkeypatch.setattr(plan_module, "_in_rows", in_rows)
+    for seed in range(12):
+        rng = Random(seed)
+        target = scratchpad_target(rng, 1, room=rng.choice((192, 320)))
+        target = replace(target, slice_granularity_bytes=0)
+        problem = scratchpad_problem(rng, target, 5, steady_state=rng.random() < 0.7)
+        try:
+            found = plan_of_pieces(problem, (by_first_use,), Budget())
+        except InfeasibleError:
+            continue
+        assert not find_violations(plan_of("greedy", Solution(found)))
+    assert placed > 3
+
+
+def test_many_orders_are_tried_where_one_leaves_no_address() -> None:
+    """By the left edge, rows of 48 bytes that come last find holes of 32 only."""
+    network: Any = SimpleNamespace(
+        steps=3,
+        room=np.full((1, 3), 128),
+        target=SimpleNamespace(slice_granularity_bytes=0),
+        problem=SimpleNamespace(
+            buffers=[SimpleNamespace(row_bytes=size) for size in (16, 16, 48, 16)]
+        ),
+    )
+    ledger: Any = SimpleNamespace(units=[16])
+    slices: Any = [SimpleNamespace(start_byte=0, end_byte=size) for size in (32, 32, 96, 32)]
+    table = np.array([(0, 1, 1, 3, -1), (1, 0, 0, 1, -1), (2, 2, 2, 3, -1), (3, 0, 0, 2, -1)])
+    given = network, ledger, 0, slices, table, (), [0, 1, 2, 3]
+    with pytest.raises(plan_module.NoAddress):
+        plan_module._in_rows(*given, None)
+    found = plan_module._in_rows(*given, Budget())
+    for step in range(3):
+        here = [
+            (at, at + high - low)
+            for (_, start, _, end, _), ranges in zip(table.tolist(), found, strict=True)
+            for low, high, at in ranges
+            if start <= step < end
+        ]
+        assert all(a[1] <= b[0] for a, b in pairwise(sorted(here)))
+        assert max(high for _, high in here) <= 128
