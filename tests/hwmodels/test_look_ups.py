@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.support.solving import solve_with
-from tests.support.targets import HAND, Op, make_plan, make_problem
+from tests.support.targets import HAND, Op, make_plan, make_problem, random_problem, seeded
 from tests.support.verify_twin import fault_of
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -134,3 +134,28 @@ def test_a_table_two_links_away_comes_nearer_first() -> None:
     assert {r.tier for r in plan.residencies if r.buffer == 0} == {"flash", "dram"}
     bound = lower_bound(plan.problem).value
     assert bound <= score(plan).latency_s
+
+
+def with_pauses(problem: Problem) -> Problem:
+    """The problem with two DMA-only steps between operators."""
+    load, *operators, store = problem.program.steps
+    steps = [load]
+    for number, step in enumerate(operators):
+        steps += [replace(load, name=f"pause {number} {i}") for i in range(2 if number else 0)]
+        steps.append(step)
+    return replace(problem, program=replace(problem.program, steps=(*steps, store)))
+
+
+@pytest.mark.parametrize("capacity_bytes", [110, 300])
+@pytest.mark.parametrize("seed", range(12))
+def test_no_plan_is_below_the_bound_of_another_solver(seed: int, capacity_bytes: int) -> None:
+    small = replace(HAND.tiers[0], capacity_bytes=capacity_bytes)
+    target = replace(FASTEST, tiers=(small, HAND.tiers[1]))
+    problem = with_pauses(random_problem(seeded(seed), 5)).on(target)
+    plans = [solve_with(solver, problem) for solver in ("fluid", "greedy", "msa", "all-slow")]
+    bound = max(plan.lower_bound or 0.0 for plan in plans)
+    bound = max(bound, lower_bound(problem).value)
+    assert bound > 0
+    for plan in plans:
+        assert rules(plan) == set()
+        assert bound <= score(plan).latency_s * (1 + 1e-9)
