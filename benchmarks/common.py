@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,31 @@ def write_table(
     records = [dict(zip(columns, row, strict=True)) for row in rows]
     (RESULTS / f"{name}.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
     return text
+
+
+def put_row(
+    name: str,
+    title: Callable[[list[list[str]]], str],
+    columns: Sequence[str],
+    row: list[str],
+    keys: Sequence[int],
+) -> None:
+    """Put a row in the place of the old one of its key in a table; others remain as they were.
+
+    Args:
+        name: of the table.
+        title: of all of its rows.
+        columns: names; a column that old rows lack is "-" in them.
+        row: the cells.
+        keys: columns that name a row.
+    """
+    table = RESULTS / f"{name}.json"
+    old = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else []
+    known = [[record.get(column, "-") for column in columns] for record in old]
+    key = [row[k] for k in keys]
+    at = next((n for n, one in enumerate(known) if [one[k] for k in keys] == key), len(known))
+    rows = [*known[:at], row, *known[at + 1 :]]
+    write_table(name, title(rows), columns, rows)
 
 
 def plan_by(

@@ -9,30 +9,34 @@ on `edge-npu`: the latency of plans
                     by `fluid`, which swaps what does not fit
     knapsack        what PyTorch's activation_memory_budget would keep, the best of nine budgets;
                     planned by `fluid` likewise
+    recompute       computing again alone: the search of `joint` where a byte that is fetched again
+                    costs a thousand times as much; planned by `fluid` likewise
     joint           `--recompute auto`
 
 beside what no schedule falls below in which operators run for the first time in the order of the
 joint plan, whichever run again (`recompute-lp`), or no schedule at all where that is more. All
 plans are verified. Seconds are the processor's, of the whole job of `joint`, plan without
 recomputation included. There is no time limit: other work costs no quality. Rows of other
-graphs remain as they were.
+cells remain as they were. resnet18 is the joint graph of PyTorch beside the project, in fx form.
 
-Run: python benchmarks/recomputation.py [--graphs a,b] [--rates 0.5,4]
+Run: python benchmarks/recomputation.py [--graphs a,b] [--rates 0.5,4] [--shares 0.8,0.6]
 """
 
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from common import RESULTS, ROOT, write_table
+from common import ROOT, put_row
 from training_graphs import GRAPHS
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.driver.compile import compile_model, prepare
 from ullage.compiler.driver.options import CompileOptions
 from ullage.compiler.driver.recomputation.told import recomputation_of
+from ullage.compiler.driver.result import Compiled
 from ullage.compiler.frontend import Prepared
 from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.lowering.aliases import alias_options
@@ -44,6 +48,7 @@ from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute.copies import recompute_facts, schedule_of
 from ullage.solvers.scheduling.recompute.known import checkpoint_sets, knapsack_sets
+from ullage.solvers.scheduling.recompute.search import without_swapping
 from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 
 SHARED = {
@@ -62,6 +67,7 @@ COLUMNS = (
     "swap ms",
     "checkpoints ms",
     "knapsack ms",
+    "recompute ms",
     "joint ms",
     "run again",
     "computing again %",
@@ -73,39 +79,80 @@ COLUMNS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--graphs", default="transformer,resnet8,resnet18")
+    parser.add_argument("--graphs", default=",".join((*SHARED, *GRAPHS)))
     parser.add_argument("--rates", default="0.5,4", help="GB/s")
+    parser.add_argument("--shares", default=",".join(map(str, SHARES)))
     given = parser.parse_args()
     rates = [1e9 * float(rate) for rate in given.rates.split(",")]
     with tempfile.TemporaryDirectory() as folder:
         for name in given.graphs.split(","):
-            path = _file(name, Path(folder))
+            path = file_of(name, Path(folder))
             if path is None:
                 print(f"{name}: not at hand")
                 continue
             for rate in rates:
-                for share in SHARES:
+                for share in map(float, given.shares.split(",")):
                     row = _row(name, path, rate, share)
                     print(row, flush=True)
-                    _write(row)
+                    put_row("recomputation", title, COLUMNS, row, keys=(0, 1, 2))
 
 
-def _write(row: list[str]) -> None:
-    """Put a row in the place of the old one of its step, bandwidth and share."""
-    table = RESULTS / "recomputation.md"
-    lines = table.read_text().splitlines() if table.is_file() else []
-    known = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
-    at = next((n for n, old in enumerate(known) if old[:3] == row[:3]), len(known))
-    rows = [*known[:at], row, *known[at + 1 :]]
-    gaps = [float(row[-2]) for row in rows]
-    title = (
+def title(rows: list[list[str]]) -> str:
+    """The table's title."""
+    gaps = [float(row[COLUMNS.index("gap %")]) for row in rows]
+    worse = sum(_is_worse(row) for row in rows)
+    return (
         f"Training steps: joint plans in {len(rows)} cells are {sum(gaps) / len(gaps):.1f} % above "
-        f"what no repetition falls below in the mean, {max(gaps):.1f} % at worst"
+        f"what no repetition falls below in the mean, {max(gaps):.1f} % at worst; "
+        f"{worse or 'none'} worse than another column"
     )
-    write_table("recomputation", title, COLUMNS, rows)
 
 
-def _file(name: str, folder: Path) -> Path | None:
+def _is_worse(row: list[str]) -> bool:
+    """Whether a joint plan is worse than that of a baseline."""
+    joint = float(row[COLUMNS.index("joint ms")])
+    others = row[COLUMNS.index("greedy ms") : COLUMNS.index("joint ms")]
+    return any(value != "-" and joint > float(value) for value in others)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint plan, and the seconds of the processor that it took."""
+
+    compiled: Compiled
+    spent_s: float
+
+    def bound_s(self, whole: Prepared) -> float:
+        """What no schedule falls below, or none of its order, in seconds."""
+        found = self.compiled.repetitions_bound
+        return max(_bound(whole), 0.0 if found is None else found.value)
+
+
+def joint_of(path: Path, size: int, rate: float) -> Joint:
+    """The plan of `--recompute auto`.
+
+    Args:
+        path: the model.
+        size: bytes of fast memory.
+        rate: bytes per second of slow memory.
+    """
+    options = CompileOptions(
+        overrides=overrides_of(rate), fast_memory_bytes=size, solver="fluid", recompute="auto"
+    )
+    begun = time.process_time()
+    compiled = compile_model(path, options)
+    return Joint(compiled, time.process_time() - begun)
+
+
+def shrunk(path: Path, rate: float, share: float) -> Prepared:
+    """A step, operators once, in a share of its own peak of live bytes."""
+    options = CompileOptions(overrides=overrides_of(rate), solver="fluid", schedule="whole")
+    whole = prepare(path, options)
+    size = int(share * live_bytes_by_step(whole.problem, whole.target).max())
+    return whole.on(whole.target.with_fast_memory(size))
+
+
+def file_of(name: str, folder: Path) -> Path | None:
     """The file of a step; None where it is not at hand."""
     if name in SHARED:
         return SHARED[name] if SHARED[name].is_file() else None
@@ -115,28 +162,15 @@ def _file(name: str, folder: Path) -> Path | None:
 
 
 def _row(name: str, path: Path, rate: float, share: float) -> list[str]:
-    options = CompileOptions(overrides=overrides_of(rate), solver="fluid", schedule="whole")
-    whole = prepare(path, options)
-    size = int(share * live_bytes_by_step(whole.problem, whole.target).max())
-    whole = whole.on(whole.target.with_fast_memory(size))
+    whole = shrunk(path, rate, share)
+    size = whole.target.fastest.capacity_bytes
     others = [_planned(whole, "greedy", None), _planned(whole, "fluid", None)]
     others += [_planned(whole, "fluid", known) for known in _known(whole)]
-    begun = time.process_time()
-    compiled = compile_model(
-        path,
-        CompileOptions(
-            overrides=overrides_of(rate),
-            fast_memory_bytes=size,
-            solver="fluid",
-            recompute="auto",
-        ),
-    )
-    spent = time.process_time() - begun
+    joint = joint_of(path, size, rate)
+    compiled = joint.compiled
     again = recomputation_of(compiled.plan)
     computing = compiled.score.compute_s - again.compute_s
-    bound = _bound(whole)
-    if compiled.repetitions_bound is not None:
-        bound = max(bound, compiled.repetitions_bound.value)
+    bound = joint.bound_s(whole)
     return [
         name,
         f"{rate / 1e9:g}",
@@ -148,7 +182,7 @@ def _row(name: str, path: Path, rate: float, share: float) -> list[str]:
         f"{100 * again.compute_s / computing:.1f}",
         f"{1e3 * bound:.2f}",
         f"{100 * (compiled.value / bound - 1):.1f}",
-        f"{spent:.1f}",
+        f"{joint.spent_s:.1f}",
     ]
 
 
@@ -160,7 +194,7 @@ def _bound(whole: Prepared) -> float:
 
 
 def _known(whole: Prepared) -> list[Schedule]:
-    """The best schedules by checkpoints and by a knapsack, as the surrogate values them."""
+    """The best schedules by checkpoints and by a knapsack, and that of computing again alone."""
     task = task_of(whole)
     facts = recompute_facts(task.graph, task.order, task.aliases)
     surrogate = surrogate_of(facts, whole.problem)
@@ -168,7 +202,7 @@ def _known(whole: Prepared) -> list[Schedule]:
     for sets in (checkpoint_sets(facts), knapsack_sets(facts, surrogate.compute_s)):
         chosen = min(sets, key=lambda dropped: surrogate.value(surrogate.flags_of(dropped)))
         best.append(schedule_of(facts, chosen))
-    return best
+    return [*best, without_swapping(task)]
 
 
 def _planned(whole: Prepared, solver: str, schedule: Schedule | None) -> float | None:

@@ -103,6 +103,7 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     "cosma_speed": (["cosma_speed.py"], ["cosma_speed"]),
     "deadlines": (["deadlines.py"], ["deadlines"]),
     "recomputation": (["recomputation.py"], ["recomputation"]),
+    "poet": (["poet.py"], ["poet"]),
     "sparse-training": (["sparse_training.py"], ["sparse_training"]),
     "muzero": (["muzero.py"], ["muzero"]),
     "fuzz": (["fuzz_import.py"], ["fuzz"]),

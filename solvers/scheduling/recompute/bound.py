@@ -134,7 +134,7 @@ def tight_marks(items: OrderItems, count: int) -> list[int]:
 
 def _is_long(items: OrderItems, marks: int) -> bool:
     """Whether a program takes too long; an item is alive in half of the periods or so."""
-    return 2 * marks * len(items.items) > MOST_VARIABLES
+    return 2 * marks * int(items.are_large().sum()) > MOST_VARIABLES
 
 
 def relaxed_sets(

@@ -21,6 +21,8 @@ from ullage.solvers.scheduling.recompute.copies import may_run_again
 
 # Ways of sharing bytes in which an operand is not dead behind the operator.
 STANDING = frozenset({"concat", "split", "view"})
+# Share of fast memory below which an item is small.
+SMALL_SHARE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class OrderItems:
     capacity_bytes: float
     read_s_per_byte: float
     write_s_per_byte: float
+
+    def are_large(self) -> NDArray[np.bool_]:
+        """(items,) whether an item is so large that where it is counts."""
+        least = SMALL_SHARE * self.capacity_bytes
+        return np.array([item.size_bytes >= least for item in self.items], dtype=bool)
 
     def live_bytes(self) -> Floats:
         """(T,) bytes of results that were made and will be read, or are outputs."""

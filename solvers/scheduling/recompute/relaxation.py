@@ -29,7 +29,8 @@ Every plan of such a schedule gives a point of the program that costs no more th
 what is in memory for a while between two marked operators takes no room, elapsed times of steps are
 at least those of their sums, and of a tensor only the bytes count that each of its readers reads.
 A result may take over the bytes of an operand that is dead behind a marked operator, in part: the
-share is a variable, at most what is not held behind it.
+share is a variable, at most what is not held behind it. Items of less than a ten-thousandth of fast
+memory are left out: as if they were there, and took no room.
 
 Checkmate (Jain et al. 2020) and POET (Patil et al. 2022) have a period for each operator; with
 marks the program is as long as one likes, and holds for any choice of them.
@@ -103,6 +104,7 @@ class _Building:
         self.capacity_rows = self.lp.add_rows(len(self.marks), -INFINITY, room)
         self.again: dict[tuple[int, int], int] = {}
         self.held: dict[tuple[int, int], int] = {}
+        self.counts = items.are_large()
         self.last_use = self._last_uses()
         self.overlaps = [self._overlap_rows(mark) for mark in self.marks]
 
@@ -111,7 +113,8 @@ class _Building:
         for place in range(len(self.items.operators)):
             self._add_executions(place)
         for index, item in enumerate(self.items.items):
-            self._add_item(index, item)
+            if self.counts[index]:
+                self._add_item(index, item)
         return RecomputeProgram(
             self.lp.frozen(),
             self.unit_s,
@@ -136,7 +139,7 @@ class _Building:
     def _add_executions(self, place: int) -> None:
         """The repetitions of an operator, in periods behind its own."""
         items = self.items
-        if not items.again[place]:
+        if not (items.again[place] and any(self.counts[v] for v in items.writes[place])):
             return
         last = max(self._last_made(v) for v in items.writes[place])
         for period in range(int(self.period_of[place]) + 1, last + 1):

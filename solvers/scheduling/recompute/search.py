@@ -52,16 +52,23 @@ from ullage.solvers.scheduling.recompute.known import (
     redone_sets,
 )
 from ullage.solvers.scheduling.recompute.order_items import OrderItems, order_items, why_no_items
-from ullage.solvers.scheduling.recompute.surrogate import MOST_TIMES, Flags, surrogate_of
+from ullage.solvers.scheduling.recompute.surrogate import (
+    MOST_TIMES,
+    Flags,
+    RecomputeSurrogate,
+    surrogate_of,
+)
 from ullage.solvers.state.segments import segments_of
 
 # Options of the LPs that rank schedules: they need not be solved to the end.
 OPTIONS = FluidOptions(window_steps=16, max_rounds=3)
 # Moves at most, and operators in the orders of all of them: one to four seconds.
 MOST_MOVES, MOST_OPERATORS = 200_000, 16_000_000
-# Chains one after the other, each of at least so many moves: one of twice as many is worth more.
+# Chains one after the other, each of so many moves or more: one of twice as many is worth more. Two
+# where there are more moves than that, since in one alone everything hangs on its temperature.
 CHAIN_MOVES = 25_000
-# Temperatures at the beginning of each chain, and at the end of any, as shares of the value.
+# Temperatures at the beginning of each chain, and at the end of any, as shares of the value; two or
+# three chains begin with the second.
 HOT, COLD = (0.01, 0.03, 0.01, 0.003), 2e-4
 # How many of the best on the way are ranked.
 CANDIDATES = 12
@@ -79,6 +86,8 @@ LIMIT_SHARE = 0.5
 GAIN = 1e-7
 # Share by which the best set must be better than none, for operators to run again.
 LEAST_GAIN = 1e-3
+# How many times as much a byte that is fetched again costs where results are not to be swapped.
+UNSWAPPED = 1000.0
 # Seconds of work for the LPs that rank schedules, and steps of the longest schedule that is ranked:
 # what is longer takes seconds.
 RANKED_S, RANKED_STEPS = 2.0, 300
@@ -146,7 +155,7 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     relaxed = [] if items is None else relaxed_sets(facts, items, solved)
     # Without a limit of the job each may take all of its seconds.
     part = budget if task.budget.deadline is None else budget.share(SURROGATE_SHARE)
-    search = _GapSearch(facts, problem, task, part)
+    search = _GapSearch(facts, surrogate_of(facts, problem), task.seed, part)
     choices = search.run(relaxed)
     choices = [*choices[:1], *search.rivals, *choices[1:]]
     others = {one.schedule.parts: one for one in choices if one.schedule.parts != whole.parts}
@@ -158,6 +167,21 @@ def recompute(task: SchedulingTask, budget: Budget) -> RecomputeResult:
     if bound is not None and order != task.order:
         own = bound_of(_relaxed(replace(task, order=order), budget)[1])
     return RecomputeResult(best.schedule, search.valued, budget.is_over(), bound, own)
+
+
+def without_swapping(task: SchedulingTask) -> Schedule:
+    """The schedule of computing again alone: what is fetched again costs far more than its time.
+
+    What no repetition makes room for is swapped all the same.
+
+    Args:
+        task: the graph in its order, the target and the objective.
+    """
+    facts = recompute_facts(task.graph, task.order, task.aliases)
+    surrogate = surrogate_of(facts, task.problem_of(Schedule.whole(task.order)))
+    dear = replace(surrogate, read_s=UNSWAPPED * surrogate.read_s)
+    found = _first_legal(task, _GapSearch(facts, dear, task.seed, task.budget).run())
+    return Schedule.whole(task.order) if found is None else found.schedule
 
 
 def _relaxed(task: SchedulingTask, budget: Budget) -> tuple[OrderItems | None, list[Solved]]:
@@ -199,6 +223,17 @@ def _ranked(task: SchedulingTask, choices: Sequence[Choice], budget: Budget) -> 
     return None if best is None else best[1]
 
 
+def _first_legal(task: SchedulingTask, choices: Sequence[Choice]) -> Choice | None:
+    """The first choice that symbolic execution allows; None of none."""
+    for choice in choices:
+        try:
+            task.problem_of(choice.schedule)
+        except UsageError:
+            continue
+        return choice
+    return None
+
+
 def _lp_value(problem: Problem, budget: Budget) -> float:
     """Optimum of the LP of a schedule; infinite where it has none in time."""
     try:
@@ -220,15 +255,15 @@ class _GapSearch:
     """
 
     def __init__(
-        self, facts: RecomputeFacts, problem: Problem, task: SchedulingTask, budget: Budget
+        self, facts: RecomputeFacts, surrogate: RecomputeSurrogate, seed: int, budget: Budget
     ) -> None:
         self.facts = facts
         self.valued = 0
         self.rivals: list[Choice] = []
         self.gains = False
         self._budget = budget
-        self._rng = np.random.default_rng(task.seed)
-        self._surrogate = surrogate_of(facts, problem)
+        self._rng = np.random.default_rng(seed)
+        self._surrogate = surrogate
         self._moves = min(MOST_MOVES, MOST_OPERATORS // max(1, len(self._surrogate.running)))
 
     def run(self, relaxed: Collection[frozenset[GapOf]] = ()) -> list[Choice]:
@@ -264,14 +299,16 @@ class _GapSearch:
 
         surrogate = self._surrogate
         flags = np.array(sorted({surrogate.flag_of(gap) for gap in self.facts.gaps}), np.int64)
-        chains = min(len(HOT), max(1, self._moves // CHAIN_MOVES))
+        least = 1 + (self._moves > CHAIN_MOVES)
+        chains = min(len(HOT), max(least, self._moves // CHAIN_MOVES))
+        hot = HOT[1:] if 1 < chains < len(HOT) else HOT
         moves = self._moves // chains
         found = [(value, running, gone)]
         for chain in range(chains if len(running) else 0):
             values = np.array([value, value])
             best = running.copy(), gone.copy()
             state = running.copy(), gone.copy(), *best, values
-            heat = HOT[chain] * (COLD / HOT[chain]) ** np.linspace(0, 1, moves)
+            heat = hot[chain] * (COLD / hot[chain]) ** np.linspace(0, 1, moves)
             for begin in range(0, moves, CLOCK_EVERY):
                 if self._budget.is_over():
                     break

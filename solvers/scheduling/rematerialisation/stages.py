@@ -142,6 +142,19 @@ def solve_stages(
     return StagePlan(_schedule(name, facts, graph, runs), cost_s, bound_s)
 
 
+def program_size(graph: StageGraph, *, with_paging: bool) -> int:
+    """Variables of a program.
+
+    Args:
+        graph: the graph.
+        with_paging: values may be stored and fetched again.
+
+    Raises:
+        TimeLimitError: the program is too large to be written.
+    """
+    return _StageProgram(graph, with_paging=with_paging).lp.variables
+
+
 def solve_graph(
     graph: StageGraph, budget: Budget, *, with_paging: bool
 ) -> tuple[NDArray[np.bool_], float, float] | None:

@@ -22,6 +22,7 @@ from ullage.solvers.lp.program import safe_bound
 from ullage.solvers.lp.solve import solve_lp
 from ullage.solvers.run import run_solver
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
+from ullage.solvers.scheduling.recompute import order_items as order_items_module
 from ullage.solvers.scheduling.recompute.bound import (
     MARKS,
     SOURCE,
@@ -147,6 +148,23 @@ def test_a_plan_faster_than_the_reference_is_not_below() -> None:
     loose = bound_of(solved_relaxations(items, 10 * streaming_s(items), Budget()))
     assert loose is not None
     assert loose.value == pytest.approx(honest.value, rel=1e-6)
+
+
+def test_small_items_left_out_only_lower_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parameters take a thirtieth of this memory."""
+    items = items_of(task_of(imported(training_step()), slow_chip(4 * ACTIVATION_BYTES)))
+    assert items is not None
+    reference, marks = streaming_s(items), marks_of(items, 8)
+    found = []
+    for share in (0.0, 0.1):
+        monkeypatch.setattr(order_items_module, "SMALL_SHARE", share)
+        program = recompute_program(items, marks, reference).program
+        solution = solve_lp(program)
+        assert solution is not None
+        found.append((len(program.cost), safe_bound(program, solution.duals)))
+    (every, honest), (fewer, lower) = found
+    assert fewer < 0.8 * every
+    assert 0.7 * honest < lower <= honest * (1 + 1e-6)
 
 
 def test_sets_of_the_relaxation_are_gaps_of_the_order() -> None:

@@ -19,7 +19,7 @@ from ullage.compiler.ir.schedule import Schedule
 from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.aliases import alias_options
 from ullage.compiler.lowering.orders import model_order
-from ullage.hwmodels.cost import score
+from ullage.hwmodels.cost import compute_seconds, score
 from ullage.solvers.budget import Budget
 from ullage.solvers.scheduling.cascade.valued import SchedulingTask
 from ullage.solvers.scheduling.recompute import search as module
@@ -38,7 +38,7 @@ from ullage.solvers.scheduling.recompute.known import (
     checkpoint_sets,
     ends,
 )
-from ullage.solvers.scheduling.recompute.search import Choice, recompute
+from ullage.solvers.scheduling.recompute.search import Choice, recompute, without_swapping
 from ullage.solvers.scheduling.recompute.surrogate import RecomputeSurrogate, surrogate_of
 
 ACTIVATION_BYTES = 256 * 32 * 4
@@ -176,7 +176,7 @@ def test_the_search_finds_the_best_of_all_sets_of_a_small_step() -> None:
     for chosen in product((False, True), repeat=len(free)):
         dropped = last.difference(free).union(compress(free, chosen))
         best = min(best, surrogate.value(surrogate.flags_of(dropped)))
-    found = module._GapSearch(facts, problem, task, Budget()).run()[0]
+    found = module._GapSearch(facts, surrogate, task.seed, Budget()).run()[0]
     assert _value(surrogate, found) <= best * (1 + 1e-6)
     assert best < surrogate.value(surrogate.flags_of(last)) * 0.97
 
@@ -196,6 +196,29 @@ def _operands(facts: RecomputeFacts, result: int) -> set[int]:
                 found.add(operand)
                 waiting.append(operand)
     return found
+
+
+def test_computing_again_alone_moves_less_and_computes_more() -> None:
+    """Where moving is cheap the joint search swaps; the one without swapping computes again."""
+    task = task_of(chip(5 * ACTIVATION_BYTES, 2.5e10))
+    alone = task.problem_of(without_swapping(task))
+    joint = task.problem_of(recompute(task, Budget()).schedule)
+    assert any(step.copy for step in alone.steps)
+    assert sum(compute_seconds(alone)[0]) > sum(compute_seconds(joint)[0])
+    plans = [solve_with("fluid", problem) for problem in (alone, joint)]
+    moved = [score(plan).noncompulsory_bytes for plan in plans]
+    assert moved[0] < moved[1]
+
+
+def test_computing_again_alone_is_legal(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = task_of(chip_for(5))
+    facts = recompute_facts(task.graph, task.order, task.aliases)
+    wrong = Choice(replace(facts, order=facts.order[::-1]), frozenset())
+    right = Choice(facts, ends(facts))
+    monkeypatch.setattr(module._GapSearch, "run", lambda _: [wrong, right])
+    assert without_swapping(task) == right.schedule
+    monkeypatch.setattr(module._GapSearch, "run", lambda _: [wrong])
+    assert without_swapping(task) == Schedule.whole(task.order)
 
 
 def test_what_others_would_choose_is_taken_where_the_surrogate_sees_no_gain(

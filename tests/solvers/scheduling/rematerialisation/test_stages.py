@@ -21,6 +21,7 @@ from ullage.solvers.scheduling.recompute.surrogate import surrogate_of
 from ullage.solvers.scheduling.rematerialisation import stages as module
 from ullage.solvers.scheduling.rematerialisation.stages import (
     StageGraph,
+    program_size,
     solve_graph,
     solve_stages,
 )
@@ -120,6 +121,14 @@ def test_it_finds_what_brute_force_finds(with_paging: bool) -> None:
         assert runs.diagonal().all()
         assert not runs[0, 1:].any()
     assert solvable >= 3
+
+
+def test_its_size_is_told_before_it_is_solved() -> None:
+    graph = tiny_graph(Random(3), 6)
+    alone, paged = (program_size(graph, with_paging=paging) for paging in (False, True))
+    made = sum(range(1, 6))  # results that exist when a later stage begins
+    assert paged - alone == 3 * made
+    assert alone > 6 * 7 // 2 + made - sum(not again for again in graph.again) * 6
 
 
 def test_paging_never_costs_more() -> None:
