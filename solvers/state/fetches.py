@@ -107,18 +107,19 @@ class Fetches:
             until = int(self.tables.state[COUNTS, WORK]) + kernel.slice_work
             kernel.call(self.tables, slots, self.chosen, self.best, task, until, 0.0)
 
-    def search(self, hot: float, budget: Budget, seed: int) -> None:
+    def search(self, hot: float, budget: Budget, seed: int, share: float = 1.0) -> None:
         """Search for an order; the tables have the best decisions afterwards.
 
         Args:
             hot: temperature in the beginning, as a share of the latency.
             budget: the time.
             seed: of the search.
+            share: of the work that a search may do.
         """
         t, slots, chosen, best = self.tables, self.slots, self.chosen, self.best
         chosen[DRAWN] = 1 + seed % 2147483646
         best[0] = math.inf
-        work = min(SEARCH_WORK, SLOT_WORK * len(slots)) // SLICES
+        work = round(share * min(SEARCH_WORK, SLOT_WORK * len(slots))) // SLICES
         begun_s = self.busy_s
         for number in range(SLICES):
             if budget.is_over():

@@ -8,15 +8,21 @@ are spread over idle steps around, as far as there is room:
 2. all of them anew, from their shortest form, in the order of uses or from the last use to the
    first, each with the earliest or the latest idle steps first;
 3. where a search is asked for, instead: a few of them in another order, time and again
-   (`solvers/engine/fetch_search.py`), then the same with addresses.
+   (`solvers/engine/fetch_search.py`), then the same with addresses;
+4. behind a search, the same where something that stays in the memory between two uses leaves it in
+   between, so that what comes in that time may come sooner: each such gap alone, those first in
+   which most waits for transfers.
 
-In 2 and 3 live bytes count. The packer gives addresses; what sticks out of the memory is fetched
+In 2 to 4 live bytes count. The packer gives addresses; what sticks out of the memory is fetched
 right before its use after all. Some memory is left free for its sake in second and third tries.
 """
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
 
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.kernel_cache import is_compiled
@@ -25,6 +31,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.engine.fetch_search import SHORTEN, work_on
 from ullage.solvers.engine.fetching import EARLY, LATE
 from ullage.solvers.state.build_plan import SegmentResidency, with_accesses
+from ullage.solvers.state.busy_time import Moves
 from ullage.solvers.state.fetches import copy_of, decide, decided, fetches_of
 from ullage.solvers.state.greedy_moves import retime
 from ullage.solvers.state.kernels import COMPILE_S, choose_kernel
@@ -51,6 +58,9 @@ REPAIRS = 3
 SLACK_SHARES = (0.0, 0.03, 0.08)
 # ... this share of the latency.
 NEAR = 1e-3
+# Gaps between uses that are opened one after the other, steps of the shortest one, and the share of
+# a search's work for each.
+MOST_GAPS, LEAST_GAP_STEPS, GAP_SHARE = 32, 8, 0.1
 
 
 def has_fetches(problem: Problem, segments: Sequence[Segment]) -> bool:
@@ -79,7 +89,8 @@ def prefetched(
         return fetched_near(state, budget)
     if searches and (is_compiled(work_on) or budget.has_time_to_compile(COMPILE_S)):
         best = _best([state, *_searched(state, must, budget, seed)])
-        return best if best is not state else fetched_near(state, budget)
+        best = best if best is not state else fetched_near(state, budget)
+        return _with_open_gaps(best, must, budget, seed)
     best = fetched_near(state, budget)
     return _best([best, *_in_orders(best, must, budget)])
 
@@ -193,10 +204,25 @@ def _in_orders(
 
 
 def _searched(
-    state: ResidencyState, must: Collection[int], budget: Budget, seed: int
+    state: ResidencyState,
+    must: Collection[int],
+    budget: Budget,
+    seed: int,
+    *,
+    share_of_work: float = 1.0,
+    least: tuple[float, float] | None = None,
 ) -> Iterator[ResidencyState]:
-    """What searches by live bytes find, with addresses; then what one with addresses adds."""
-    best = state
+    """What searches by live bytes find, with addresses; then what one with addresses adds.
+
+    Args:
+        state: the decisions; unchanged.
+        must: segments whose transfers are placed anew.
+        budget: the time.
+        seed: of the searches.
+        share_of_work: of each search, of what it may do.
+        least: what has to be improved on, where the decisions have no addresses; None: they have.
+    """
+    best, wanted = state, least or state.mark()
     kernel = choose_kernel(work_on, 0, budget, compiles=True)
     for share in SLACK_SHARES:
         if budget.is_over():
@@ -207,10 +233,10 @@ def _searched(
         fetches.leave_addresses(share)
         fetches.place(kernel, SHORTEN, 1, budget)
         fetches.place(kernel, EARLY, 1, budget)
-        fetches.search(HOT, budget, seed)
+        fetches.search(HOT, budget, seed, share_of_work)
         wanted_s = fetches.busy_s
         other = fetches.decided_from(state)
-        if not other.improved_since(best.mark()):
+        if not other.improved_since(wanted):
             continue
         placed = fetches.give_addresses(kernel)
         if placed and fetches.busy_s <= wanted_s * (1 + NEAR):
@@ -219,14 +245,81 @@ def _searched(
             if not placed:
                 continue
             other = fetches.decided_from(state)
-        if other.improved_since(best.mark()):
-            best = other
+        if other.improved_since(wanted):
+            best, wanted = other, other.mark()
             yield best
         if other.busy_time.total_s <= wanted_s * (1 + NEAR):
             break
+    if best is state and least is not None:
+        return
     fetches = fetches_of(best, must, searches=True)
-    fetches.search(WARM, budget, seed)
+    fetches.search(WARM, budget, seed, share_of_work)
     yield fetches.decided_from(best)
+
+
+def _with_open_gaps(
+    state: ResidencyState, must: Collection[int], budget: Budget, seed: int
+) -> ResidencyState:
+    """The decisions, or better ones in which something leaves between two uses and comes again."""
+    best = state
+    for _ in range(PASSES):
+        begun = best
+        for index, access in _gaps(best, must)[:MOST_GAPS]:
+            if budget.is_over():
+                return best
+            other = _opened(best, index, access)
+            if other is not None:
+                found = _searched(
+                    other, must, budget, seed, share_of_work=GAP_SHARE, least=best.mark()
+                )
+                best = _best([best, *found])
+        if best is begun:
+            break
+    return best
+
+
+def _gaps(state: ResidencyState, must: Collection[int]) -> list[tuple[int, int]]:
+    """Segments and the accesses behind gaps through which they stay, the most promising first.
+
+    Most promising are many bytes through steps that wait for transfers; none where little waits.
+    """
+    waiting_s = np.concatenate([[0.0], (state.busy_time.busy_s - state.busy_time.unit_s).cumsum()])
+    if waiting_s[-1] <= NEAR * state.busy_time.total_s:
+        return []
+    found: list[tuple[float, int, int]] = []
+    for first, last, residency in state.all_residencies():
+        index = residency.segment
+        segment = state.segments[index]
+        steps = [access.step for access in segment.accesses[first : last + 1]]
+        for number, (before, behind) in enumerate(pairwise(steps), first + 1):
+            inside_s = float(waiting_s[behind] - waiting_s[before + 1])
+            if index in must and behind - before >= LEAST_GAP_STEPS and inside_s > 0.0:
+                found.append((-inside_s * segment.size_bytes, index, number))
+    return [(index, number) for _, index, number in sorted(found)]
+
+
+def _opened(state: ResidencyState, index: int, access: int) -> ResidencyState | None:
+    """The decisions with a segment away before an access; None where it is not kept until then."""
+    span, segment = state.span_of(index, access), state.segments[index]
+    if span is None or span[0] == access or not segment.accesses[access].reads:
+        return None
+    first = span[0]
+    other = copy_of(state)
+    last, residency = other.remove(index, first)
+    left, use = segment.accesses[access - 1].step + 1, segment.accesses[access].step
+    spill: Moves = ()
+    if other.needs_spill(index, first, access - 1):
+        if state.target.link(state.target.fastest.name, segment.origin) is None:
+            return None
+        spill = ((left, segment.size_bytes),)
+        left += 1
+    if residency.ready > left or left >= use:
+        return None
+    other.add(index, first, access - 1, replace(residency, end=left, spill=spill))
+    fill = ((use - 1, segment.size_bytes),)
+    again = replace(residency, start=use - 1, ready=use, fill=fill)
+    other.add(index, access, last, again)
+    return other
 
 
 def _is_packed(state: ResidencyState, must: Collection[int], budget: Budget) -> bool:

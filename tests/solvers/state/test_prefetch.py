@@ -19,8 +19,9 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
+from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import Solution
-from ullage.solvers.state.build_plan import assemble
+from ullage.solvers.state.build_plan import assemble, with_accesses
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.prefetch import prefetched, prefetched_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -87,6 +88,51 @@ def _late_weight(operators: int) -> Problem:
         ops.append(Op(f"op{i}", [f"x{i}", *weights], [f"x{i + 1}"], macs=macs))
     problem = problem_from_lists("late", tensors, ops, load_target("edge-npu-spm"))
     return problem.on(replace(problem.target, split_operands=False))
+
+
+def _skip(idle: int) -> Problem:
+    """A tensor that skips two weights which fill the memory together, but not beside it.
+
+    The link is idle before them for `idle` operators of 25 us each, and behind them for eight.
+    """
+    tensors = [Tensor("x0", 1000, "input"), Tensor("skip", 300_000, "activation")]
+    tensors += [Tensor(name, 450_000, "weight") for name in ("w0", "w1")]
+    reads: list[list[str]] = [[]] * idle + [["w0"], ["w1"]] + [[]] * 8 + [["skip"]]
+    ops = [Op("first", ["x0"], ["skip", "x1"], macs=12_500_000)]
+    for i, more in enumerate(reads, 1):
+        macs = 250_000 if more else 12_500_000
+        ops.append(Op(f"op{i}", [f"x{i}", *more], [f"x{i + 1}"], macs=macs))
+    last = len(reads) + 1
+    tensors += [
+        Tensor(f"x{i}", 1000, "output" if i == last else "activation") for i in range(1, last + 1)
+    ]
+    target = load_target("edge-npu-spm").with_fast_memory(1_000_000)
+    problem = problem_from_lists("skip", tensors, ops, target)
+    return problem.on(replace(target, split_operands=False))
+
+
+@pytest.mark.parametrize(("idle", "leaves"), [(16, True), (4, False)])
+def test_what_stays_between_two_uses_leaves_where_that_lets_others_come_sooner(
+    idle: int, *, leaves: bool
+) -> None:
+    """With four idle operators the link has no time to store it and to fetch both weights."""
+    problem = _skip(idle)
+    segments = segments_of(problem)
+    given = solve_with("greedy", problem)
+    state = ResidencyState(problem, segments)
+    state.replace_all(with_accesses(segments, residencies_of_plan(given, segments) or []))
+    number = next(i for i, s in enumerate(segments) if problem.buffers[s.buffer].name == "skip")
+    assert len(state.residencies[number]) == 1
+    better = prefetched(state, Budget(), searches=True)
+    assert len(better.residencies[number]) == (2 if leaves else 1)
+    residencies = [residency for _, _, residency in better.all_residencies()]
+    plan = plan_of("x", Solution(assemble(problem, segments, residencies)))
+    assert not find_violations(plan)
+    before_s, after_s = (score(each).latency_s for each in (given, plan))
+    assert after_s <= before_s
+    if leaves:  # both weights are there when they are needed: nothing waits for them
+        assert after_s == pytest.approx(25e-6 * (1 + idle + 8), rel=1e-2)
+        assert before_s > after_s + 100e-6
 
 
 def test_searches_find_better_times_in_sum() -> None:
