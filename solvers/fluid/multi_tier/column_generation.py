@@ -35,8 +35,11 @@ from ullage.solvers.paths.setting import TieredProblem
 
 # Share of the time left that the relaxation gets; the rest is for cutting, repairing and scoring.
 LP_SHARE = 0.6
-# Relative distance of value and bound of the relaxation at which it is good enough.
+# Relative distance of value and bound of the relaxation at which it is good enough, ...
 ENOUGH = 2e-3
+# ... and to which further rounds lift the bound, where they take moments: so few are the segments
+# times steps. Shares stay those of the round that was good enough.
+NEAR, FEW_CELLS = 1e-5, 120_000
 # Number of rounds before the progress of the gap is judged.
 FEWEST_ROUNDS = 4
 # Share of the gap between value and bound; a number of rounds (the patience) that leaves more of it
@@ -113,20 +116,23 @@ def relax_tiers(
     patience = min(MOST_PATIENCE, max(1, PATIENCE_WORK // work))
     gaps: list[float] = []
     values: list[float] = []
+    chosen: Master | None = None
     total_s = budget.remaining_s()
     for number in range(1, options.max_tier_rounds + 1):
         left = budget.remaining_s() - (1 - LP_SHARE) * total_s if total_s < math.inf else None
         if left is not None and left <= 0:
             break
         if not search.round(left):
-            break
+            if chosen is not None or work > FEW_CELLS or search.master is None:
+                break
+            chosen, search.enough = search.master, NEAR
         text = f"fluid: round {number}, {len(search.columns)} paths, {search.gap:.2%} left"
         budget.progress(text)
         gaps.append(search.gap)
         values.append(search.value)
         if number >= FEWEST_ROUNDS and has_stalled(gaps, values, patience):
             break
-    master = search.master
+    master = chosen or search.master
     if master is None:
         return None
     return TiersRelaxation(
@@ -168,6 +174,7 @@ class _ColumnSearch:
         self.network, self.finder, self.live_ranges = network, tiered.finder, live_ranges
         self.columns: list[Column] = []
         self.known: set[tuple[int, bytes]] = set()
+        self.enough = ENOUGH
         self.bound = -math.inf
         self.center: tuple[Floats, Floats] | None = None
         self.master: Master | None = None
@@ -229,7 +236,7 @@ class _ColumnSearch:
             busy = weight * self.center[0] + (1 - weight) * master.busy
             space = weight * self.center[1] + (1 - weight) * master.space
             added = self._try(busy, space)
-            if master.objective - self.bound <= ENOUGH * abs(master.objective):
+            if master.objective - self.bound <= self.enough * abs(master.objective):
                 return False
             if added:
                 return True
