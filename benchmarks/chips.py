@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import chip_experiments
 import networks
 import numpy as np
 from common import RESULTS, ROOT
@@ -261,6 +262,13 @@ def plan(target: str, model: str, dtype: str, batch: int, steady_state: bool) ->
 def page(descriptions: Sequence[Description], rows: list[Row]) -> str:
     """The page of all targets."""
     parts = [INTRODUCTION, "## Published latencies", latency_table(descriptions, rows)]
+    parts.append(chip_experiments.section())
+    external = [
+        (r.target, r.model, r.latency_s, r.all_slow_s)
+        for r in rows
+        if r.latency_s is not None and r.all_slow_s is not None
+    ]
+    parts.append(chip_experiments.memory_section(external))
     for kind, found in by_kind(descriptions).items():
         parts.append(f"## {CHIP_KINDS[kind]}")
         for each in found:
@@ -399,16 +407,9 @@ LATENCY_WORDS = """The
 twelve of `stm32h7a3`, `stm32l4r5` and `stm32u575` are those that five figures of their kernels were
 fitted to. Nothing else is fitted. Of the rest:
 
-- `coral-edge-tpu`: the published round trip over USB is in no plan; of short runs it may be all of
-  the difference, about a millisecond. Of DenseNet-121 it is not: 15 ms are left. It alone has what
-  no convolution takes with it, 62 batch normalisations of 10.5 million elements behind
-  concatenations, and its weights of 8.0 MB leave 4 % of the SRAM to all else; the rate of
-  such work, and what the compiler keeps of the SRAM for itself, are not public. VGG-16 is near,
-  whose weights stream over the same USB.
-- `nvdla-small`: why the vendor's estimate is nearly twice ours is not known; reading inputs again
-  where the convolution buffer does not hold them beside the weights explains 8 %.
-- `hexagon-htp`, `gemmini`, `simba`: peak rates; no share of them that kernels reach is known.
-- `stm32f746` has the cycles of today's kernels, the published run (arXiv 1801.06601) older ones.
+- `coral-edge-tpu`, `nvdla-small`, `hexagon-htp`, `gemmini`, `simba`, `stm32f746`: the next
+  section says which figure could be the cause, and which is not. The published round trip over USB
+  is in no plan. DenseNet-121 and MobileNetV2 on `gemmini` are explained in part only.
 - `m2ultra-flash` in int8: llama.cpp's Q8_0 kernels reach 410 GB/s, those of float16 560, of 800.
 - `tpu-v1`: networks of as many layers and weights as those of the paper, whose shapes are not
   public."""

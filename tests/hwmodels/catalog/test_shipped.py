@@ -40,7 +40,7 @@ def chips(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The script that writes the pages of the docs (`benchmarks/chips.py --pages`)."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield importlib.import_module("chips")
-    for name in ("chips", "common"):
+    for name in ("chips", "chip_experiments", "common"):
         sys.modules.pop(name)
 
 
@@ -111,6 +111,22 @@ def test_the_page_of_chips_is_that_of_the_files_and_the_stored_plans(chips: Modu
         assert any(row.latency_s is not None for row in mine), name
         gaps = [row.gap for row in mine if row.gap is not None and not row.steady_state]
         assert sum(gap > FAR for gap in gaps) <= 1, name
+
+
+def test_experiments_stand_beside_published_latencies(chips: ModuleType) -> None:
+    """Each is of a latency that a target file has, and its figures are on the page."""
+    experiments = chips.chip_experiments
+    found = json.loads(experiments.STORED.read_text(encoding="utf-8"))
+    moved = [experiments.Moved(**each) for each in found["moved"]]
+    asked = [(*each[:3], each[3], each[4], each[5]) for each in experiments.EXPERIMENTS]
+    assert [(m.target, m.model, m.dtype, m.field, m.value, m.what) for m in moved] == asked
+    for each in moved:
+        published = {
+            (r.model, r.dtype): r.latency_s.value for r in describe(each.target).published.runs
+        }
+        assert each.published_s == published[each.model, each.dtype]
+        assert each.after_s > each.before_s > 0
+    assert experiments.moved_table(moved) in chips.PAGE.read_text(encoding="utf-8")
 
 
 def faster(target: Target, factor: float) -> Target:
