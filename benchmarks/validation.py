@@ -129,6 +129,7 @@ def page(layers: dict[str, list[Layer]], folder: Path) -> str:
     parts += ["### SRAM", SRAM_WORDS, sram]
     parts += ["### Bytes that operators access", ACCESSED_WORDS, accessed]
     parts += ["### DRAM and flash", BYTES_WORDS, vela.bytes_table(folder, [])]
+    parts += [DECISIONS_WORDS, vela.decisions_table(folder)]
     parts += ["### Latency", LATENCY_WORDS, vela.latency_table(folder, [])]
     parts += [WAITS_WORDS, vela.waits_table(folder)]
     parts += ["## Microcontrollers", MCU_WORDS, mcu_table(folder)]
@@ -255,6 +256,12 @@ move less. The last two columns add these bursts, were the input left where it i
 of `mac-blocks`. The blocks of `kws_int8` are smaller in Vela, and its windows of 10 rows are read
 in two pieces. In `resnet50` Vela leaves feature maps in DRAM that plans keep in 512 KiB of SRAM in
 part: of its 59.9 MB beyond weights, plans move 28.7."""
+
+DECISIONS_WORDS = """Bytes follow from what is decided: the next table has the fastest plans on
+Ethos-U65, and those that leave everything in DRAM, at Vela's NPU cycles of each operator and with
+the image's bursts. Vela's bytes of `resnet50` lie between the two: it keeps less in SRAM than the
+fastest plan, and is slower. Of `kws_int8` the first convolution alone reads more in Vela than all
+that plans move."""
 
 LATENCY_WORDS = """Cycles of an inference: those that Vela states (of each operator the largest of
 NPU and memories), those of plans with the compute model's own cycles, and those of plans with

@@ -188,6 +188,29 @@ def bytes_table(folder: Path, wanted: list[str]) -> str:
     return "\n".join(lines)
 
 
+def decisions_table(folder: Path) -> str:
+    """DRAM bytes over Vela's of plans that decide otherwise, where all tensors are at home there.
+
+    At Vela's NPU cycles: the fastest plan, and that with everything in DRAM; each with the bursts
+    of the image.
+    """
+    lines = [
+        "| NPU, network | the fastest plan, bytes / Vela | cycles / Vela "
+        "| everything in DRAM, bytes / Vela | cycles / Vela |",
+        "|---|---|---|---|---|",
+    ]
+    for npu, mode in MODES.items():
+        for network, vela in ({} if mode else totals_of(folder, npu)).items():
+            cells = []
+            for solver in ("fluid", "all-slow"):
+                plan = planned(folder, npu, network, vela, "whole", with_cycles=True, solver=solver)
+                moved = (moved_bytes(plan) + image_bytes(plan)) / vela.slow_moved_bytes
+                cycles = score(plan).latency_s * vela.clock_hz / vela.cycles
+                cells += [f"{moved:.2f}", f"{cycles:.2f}"]
+            lines.append(f"| {npu}, {network} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def stored_bytes(plan: Plan) -> int:
     """Bytes of buffers whose home is not the fastest tier: weights, and inputs and outputs."""
     target = plan.target
