@@ -133,7 +133,9 @@ def test_slices_placed_in_the_best_of_many_orders_are_legal(
     assert placed > 3
 
 
-def test_many_orders_are_tried_where_one_leaves_no_address() -> None:
+def test_many_orders_are_tried_where_one_leaves_no_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """By the left edge, rows of 48 bytes that come last find holes of 32 only."""
     network: Any = SimpleNamespace(
         steps=3,
@@ -147,6 +149,13 @@ def test_many_orders_are_tried_where_one_leaves_no_address() -> None:
     slices: Any = [SimpleNamespace(start_byte=0, end_byte=size) for size in (32, 32, 96, 32)]
     table = np.array([(0, 1, 1, 3, -1), (1, 0, 0, 1, -1), (2, 2, 2, 3, -1), (3, 0, 0, 2, -1)])
     given = network, ledger, 0, slices, table, (), [0, 1, 2, 3]
+    whole = plan_module._in_rows(*given, None)  # in one piece each, without time for orders
+    assert all(len(ranges) == 1 for ranges in whole)
+
+    def nowhere(*_: object) -> list[list[plan_module.PlacedRange]]:
+        raise plan_module.NoAddress(())
+
+    monkeypatch.setattr(plan_module, "_in_one_piece", nowhere)
     with pytest.raises(plan_module.NoAddress):
         plan_module._in_rows(*given, None)
     found = plan_module._in_rows(*given, Budget())
