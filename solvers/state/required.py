@@ -62,8 +62,8 @@ def _resident_between_uses(
         one: Moves = ((first - 1, segment.size_bytes),)
         fill = arrivals.get((segment.buffer, segment.start_byte, segment.end_byte), one)
     spill: Moves = ((last + 1, segment.size_bytes),) if segment.is_output else ()
-    start = fill[0][0] if fill else first
-    return SegmentResidency(index, start, first, last + 1 + len(spill), fill, spill)
+    start, ready = (fill[0][0], fill[-1][0] + 1) if fill else (first, first)
+    return SegmentResidency(index, start, ready, last + 1 + len(spill), fill, spill)
 
 
 @computed_once
