@@ -45,8 +45,10 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
         ]
         if not lost:
             break
-        for first, _, residency, size in lost:
+        for first, last, residency, size in lost:
             cut = state.cut_loop_carried(size, residency.start, residency.end)
+            if cut is None and may_drop(state, first, last, residency):
+                cut = shorten(state, residency.segment, first, size)
             if cut is None:
                 state.drop(residency.segment, first)
             else:
