@@ -161,7 +161,7 @@ def place_all(
             tightest, largest = -1, -1
             for hole in range(found):
                 free = holes[HOLE_END, hole] - holes[HOLE, hole]
-                if free >= size and (
+                if free >= end - low and (
                     tightest < 0 or free < holes[HOLE_END, tightest] - holes[HOLE, tightest]
                 ):
                     tightest = hole

@@ -264,8 +264,8 @@ def _in_holes(
     runs: list[Run] = []
     low = strip.start_byte
     while low < strip.end_byte:
-        size = -(-(strip.end_byte - low) // alignment_bytes) * alignment_bytes
-        enough = [(high - at, at, high) for at, high in holes if high - at >= size]
+        left = strip.end_byte - low  # a hole ends at another's address, or where the memory does
+        enough = [(high - at, at, high) for at, high in holes if high - at >= left]
         if enough:
             runs.append((low, strip.end_byte, min(enough)[1]))
             return runs, 0

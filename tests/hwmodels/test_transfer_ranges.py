@@ -77,8 +77,8 @@ CASES = [
     ("residual", "edge-npu-spm", "msa", 4096, "whole", 1),
     ("rows", "edge-npu", "fluid", 1024, "whole", 1),
     ("residual", "edge-npu-spm", "fluid", 4096, TILES, 2),
-    ("residual", "edge-npu-spm", "greedy", 4096, TILES, 2),
-    ("rows", "edge-npu-spm", "greedy", 4096, "whole", 2),
+    ("residual", "edge-npu-spm", "greedy", 2048, TILES, 2),
+    ("rows", "edge-npu-spm", "fluid", 4096, "whole", 2),
 ]
 
 

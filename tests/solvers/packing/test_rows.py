@@ -25,7 +25,7 @@ ALIGNMENT = 16
 @given(seed=seeds)
 def test_runs_are_disjoint_and_cut_between_rows(seed: int) -> None:
     rng = Random(seed)
-    steps, capacity = 20, ALIGNMENT * rng.randint(4, 40)
+    steps, capacity = 20, ALIGNMENT * rng.randint(4, 40) + rng.choice((0, 0, 5, 12))
     strips: list[Strip] = []
     for _ in range(rng.randint(0, 3)):  # kept for the next inference
         cut, begin = rng.choice((0, 16, 48)), len(strips)
@@ -34,7 +34,7 @@ def test_runs_are_disjoint_and_cut_between_rows(seed: int) -> None:
         strips.append(Strip(0, rng.randint(1, 8), low, high, cut))
         strips.append(Strip(rng.randint(8, 19), steps, low, high, cut, begin))
     for _ in range(rng.randint(1, 20)):
-        start, cut = rng.randint(0, steps - 1), rng.choice((0, 16, 24, 80))
+        start, cut = rng.randint(0, steps - 1), rng.choice((0, 1, 16, 24, 80))
         low = (cut or 8) * rng.randint(0, 3)
         high = low + rng.randint(1, 200)
         strips.append(Strip(start, rng.randint(start + 1, steps), low, high, cut))
@@ -74,6 +74,13 @@ def test_a_strip_is_divided_where_no_hole_is_large_enough() -> None:
 def test_what_does_not_fit_is_said() -> None:
     _, missing, _ = row_runs([Strip(0, 2, 0, 48, 0), Strip(1, 3, 0, 48, 16)], ALIGNMENT, 64)
     assert sorted(missing) == [0, 32]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 8])
+def test_a_memory_that_ends_within_a_unit_is_filled_to_its_end(cut: int) -> None:
+    found, missing, _ = row_runs([Strip(0, 2, 0, 16, 0), Strip(0, 2, 0, 8, cut)], ALIGNMENT, 28)
+    assert found == [[(0, 16, 0)], [(0, 8, 16)]]
+    assert missing == [0, 0]
 
 
 def test_what_is_there_at_all_steps_comes_first() -> None:
