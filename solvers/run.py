@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ullage.compiler.common.errors import ContractError, UllageError, UsageError
+from ullage.compiler.common.errors import ContractError, InfeasibleError, UllageError, UsageError
+from ullage.compiler.common.units import format_time
 from ullage.compiler.ir.assignment import UNPLACED
 from ullage.compiler.ir.plan import Plan
 from ullage.compiler.ir.problem import Problem
@@ -27,6 +28,8 @@ from ullage.solvers.registry import find_solver, solvers_for
 
 # Parameters of a solver at their defaults.
 NO_PARAMETERS: Mapping[str, ParameterValue] = {}
+# How often a plan is asked for that keeps a limit of the latency with what solvers leave out.
+LIMIT_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -86,16 +89,9 @@ def run_solver(
     options: Any = options_from(solver_object.name, solver_object.options, parameters, seed)
     spent = budget or Budget()
     begun = time.monotonic()
+    answered: object
     if solver_object.is_ours:
-        keeps = not solver_object.keeps_nothing
-        reduced = reductions.reduce(problem, keeps=keeps)
-        if parallel_links.is_needed(problem.target):
-            # A plan of one link costs less than the plan that is made of it: none is told.
-            spent = spent.for_member()
-        solution = solver_object.solve(reduced, options, spent)
-        if reduced is not problem:
-            solution = check_solution(solver_object, reduced, solution)
-        answered: object = reductions.recover(problem, solution, keeps=keeps)
+        answered = _answer(solver_object, problem, options, spent)
     else:
         answered = solve_apart(solver_object, problem, options, spent)
     solve_s = time.monotonic() - begun
@@ -107,6 +103,50 @@ def run_solver(
         if solver_object.is_ours:
             raise
         raise broken(solver_object, f"its answer makes no sense: {error!r}"[:300]) from error
+
+
+def _answer(solver: Solver, problem: Problem, options: Any, budget: Budget) -> Solution:  # noqa: ANN401
+    """The answer of one of our own solvers, which plans a simpler problem (`reductions`).
+
+    Plans of that may take less time than those that are made of them. Under a limit of the latency,
+    what they take more is taken off the limit, until a plan keeps it.
+
+    Raises:
+        InfeasibleError: no plan was found that keeps the limit.
+    """
+    keeps = not solver.keeps_nothing
+    reduced = reductions.reduce(problem, keeps=keeps)
+    if parallel_links.is_needed(problem.target):
+        # A plan of one link costs less than the plan that is made of it: none is told.
+        budget = budget.for_member()
+    limit_s = problem.latency_limit_s
+    allowed_s, took_s = limit_s, 0.0
+    for number in range(LIMIT_TRIES):
+        asked = replace(reduced, latency_limit_s=allowed_s) if number else reduced
+        try:
+            solution = solver.solve(asked, options, budget)
+        except InfeasibleError:
+            if not number:
+                raise
+            break
+        if reduced is not problem:
+            solution = check_solution(solver, asked, solution)
+        answer = reductions.recover(problem, solution, keeps=keeps)
+        if limit_s is None or allowed_s is None or reduced is problem:
+            return answer
+        took_s = score(answer.assignment).latency_s
+        if not exceeds_limit(took_s, limit_s):
+            return answer
+        allowed_s -= took_s - limit_s
+        if allowed_s <= 0.0:
+            break
+    allowed, took = format_time(limit_s or 0.0), format_time(took_s)
+    option = "--slower-by; in a problem file latency_limit_s"
+    raise InfeasibleError(
+        f"{solver.name}: no plan was found that takes at most {allowed}: the nearest takes {took}, "
+        f"with what transfers and operators wait for memories. To do: allow more ({option})",
+        {"latency_limit_s": limit_s, "latency_s": took_s, "proven": False, "remedies": [option]},
+    )
 
 
 def _outcome(

@@ -78,7 +78,10 @@ def step_refusal(
     )
     remedies |= less
     if target.operand_access == "fastest":
-        remedies["--set operand_access=any"] = "let operands stay in slower memory if the chip can"
+        freed = "--set operand_access=any"
+        if target.weights_in_fastest:  # which says nothing any more then, and is refused
+            freed += " --set weights_in_fastest=false"
+        remedies[freed] = "let operands stay in slower memory if the chip can"
     advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
     takes, there, excess = told_apart(needed_bytes, available, needed_bytes - available)
     verdict = "cannot run" if proven else "found no room"

@@ -117,6 +117,23 @@ def test_a_limit_that_nothing_keeps_is_refused_with_remedies() -> None:
         smallest_within(problem, best_s, Budget(deadline=0.0))
 
 
+def test_a_limit_is_kept_with_what_memories_let_wait() -> None:
+    """Solvers leave out the latency of a tier, and what they take less would break the limit."""
+    slow = load_target("edge-npu", {"tiers.dram.latency_s": "1us"})
+    planned = 0
+    for seed in range(4):
+        problem = chain(seed, slow).minimising("peak")
+        limit_s = run_solver("fluid", problem.minimising("latency")).value * 1.02
+        limited = problem.within(limit_s)
+        try:
+            outcome = run_solver("no-spill", limited)
+        except InfeasibleError:  # what waits takes more than the limit leaves
+            continue
+        assert outcome.score.latency_s <= limit_s * (1 + 1e-9)
+        planned += 1
+    assert planned
+
+
 def test_only_solvers_that_keep_a_limit_get_one() -> None:
     problem = chain(1, TARGETS["edge-npu"]).minimising("peak")
     limit_s = 2 * fastest_s(problem)

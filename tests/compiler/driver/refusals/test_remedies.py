@@ -75,6 +75,18 @@ def test_a_capacity_is_given_by_the_option_that_gave_it(*, by_field: bool) -> No
     assert compile_model(product(), again).plan is not None
 
 
+@pytest.mark.parametrize("weights", ["true", "false"])
+def test_operands_in_slower_memory_are_a_remedy_that_the_command_takes(weights: str) -> None:
+    fields = {"operand_access": "fastest", "weights_in_fastest": weights}
+    model, options = product(), CompileOptions(target="edge-npu", solver="greedy")
+    small = replace(options, fast_memory_bytes=64)
+    with pytest.raises(InfeasibleError) as raised:
+        compile_model(model, replace(small, overrides=fields))
+    (remedy,) = [r for r in raised.value.details["remedies"] if "operand_access" in r]
+    settings = dict(word.split("=") for word in remedy.split() if "=" in word)
+    assert compile_model(model, replace(small, overrides=fields | settings)).plan is not None
+
+
 def test_parts_too_small_to_help_are_no_remedy() -> None:
     error = refused(product(), fast_memory_bytes=2)
     assert not [remedy for remedy in error.details["remedies"] if "schedule" in remedy]
