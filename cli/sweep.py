@@ -149,6 +149,7 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     """Print the curve as a table, and below it the answer about a latency."""
     from ullage.cli.render import console, print_table, print_whole_because
     from ullage.compiler.common.units import format_size
+    from ullage.compiler.studies.sweep_points import FLAT
 
     columns = [
         (_memory(swept), "right"),
@@ -176,7 +177,8 @@ def _print(swept: "Sweep", document: dict[str, Any]) -> None:
     for note in document["notes"]:
         say(f"note: {note}", err=True)
     if (enough := document["flat_from_bytes"]) is not None:
-        found = f"from {format_size(enough)} on no larger size has a plan better by more than 0.1 %"
+        more = f"better by more than {100 * FLAT:g} %"
+        found = f"from {format_size(enough)} on no larger size has a plan {more}"
         console().print(found, markup=False, soft_wrap=True)
     if swept.meeting is not None:
         console().print(swept.meeting.message, markup=False, soft_wrap=True)

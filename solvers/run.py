@@ -105,7 +105,7 @@ def run_solver(
         raise broken(solver_object, f"its answer makes no sense: {error!r}"[:300]) from error
 
 
-def _answer(solver: Solver, problem: Problem, options: Any, budget: Budget) -> Solution:  # noqa: ANN401
+def _answer(solver: Solver, problem: Problem, options: object, budget: Budget) -> Solution:
     """The answer of one of our own solvers, which plans a simpler problem (`reductions`).
 
     Plans of that may take less time than those that are made of them. Under a limit of the latency,

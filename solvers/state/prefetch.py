@@ -222,7 +222,7 @@ def _searched(
         share_of_work: of each search, of what it may do.
         least: what has to be improved on, where the decisions have no addresses; None: they have.
     """
-    best, wanted = state, least or state.mark()
+    best, before = state, least or state.mark()
     kernel = choose_kernel(work_on, 0, budget, compiles=True)
     for share in SLACK_SHARES:
         if budget.is_over():
@@ -236,7 +236,7 @@ def _searched(
         fetches.search(HOT, budget, seed, share_of_work)
         wanted_s = fetches.busy_s
         other = fetches.decided_from(state)
-        if not other.improved_since(wanted):
+        if not other.improved_since(before):
             continue
         placed = fetches.give_addresses(kernel)
         if placed and fetches.busy_s <= wanted_s * (1 + NEAR):
@@ -245,8 +245,8 @@ def _searched(
             if not placed:
                 continue
             other = fetches.decided_from(state)
-        if other.improved_since(wanted):
-            best, wanted = other, other.mark()
+        if other.improved_since(before):
+            best, before = other, other.mark()
             yield best
         if other.busy_time.total_s <= wanted_s * (1 + NEAR):
             break
