@@ -96,13 +96,15 @@ class _Rows:
             values: (k,) value of each old entry.
         """
         old, more = self.program, len(self.high)
-        number, variable, value = (np.array(c) for c in zip(*self.entries, strict=True))
+        number = np.array([entry[0] for entry in self.entries], dtype=np.int64)
+        variable = np.array([entry[1] for entry in self.entries], dtype=np.int64)
+        value = np.array([entry[2] for entry in self.entries], dtype=np.float64)
         width = len(old.cost) + more
         keys = np.concatenate([old.entry_rows, number]) * width
         keys, at = np.unique(keys + np.concatenate([columns, variable]), return_inverse=True)
         summed = np.bincount(at, weights=np.concatenate([values, value]))
         keys, summed = keys[summed != 0.0], summed[summed != 0.0]
-        low, high = (np.array(side) for side in zip(*self.sides, strict=True))
+        low, high = np.array(self.sides, dtype=np.float64).reshape(-1, 2).T
         row_low = np.concatenate([old.row_low, low])
         for row, amount in self.raised.items():
             row_low[row] += amount
@@ -169,7 +171,8 @@ def with_whole_transfers(
     Returns:
         The relaxation with what transfers begin with in the place of what moves in the step, the
         moves beside it, and the better bound of the two. None where set-ups are left out of the
-        LP, the program is too long, or no solution was found in time.
+        LP, nothing is counted whole (the program is too long to say when transfers begin, and
+        everything comes once), or no solution was found in time.
     """
     gaps = _whole_gaps(relaxation, known)
     beginnings = sum(len(each.gap.moved) for each in gaps)
@@ -178,6 +181,8 @@ def with_whole_transfers(
     everywhere = beginnings <= MOST_BEGINNINGS
     timed = beginnings <= MOST_TIMED
     mixed = _mixed_program(relaxation, gaps, everywhere=everywhere, timed=timed, spare=spare)
+    if not mixed.is_integer.any():
+        return None
     limit_s = min(SECONDS, SHARE * budget.remaining_s())
     found = solve_mixed(mixed.program, mixed.is_integer, time_limit_s=limit_s, nodes=NODES)
     if found is None:

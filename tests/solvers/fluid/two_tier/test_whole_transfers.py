@@ -18,11 +18,12 @@ from ullage.compiler.verify.verifier import find_violations
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.two_tier import whole_transfers
 from ullage.solvers.fluid.two_tier.whole_transfers import with_whole_transfers
 
 
-def two_long_rows() -> Problem:
-    """Steady state: two weights of two rows each, of which the memory keeps one and a half."""
+def two_long_rows(*, steady_state: bool = True) -> Problem:
+    """Two weights of two rows each, of which the memory keeps one and a half."""
     size, names = 65_536, ("a", "b")
     tensors = [Tensor("t0", 64, "input"), Tensor("t1", 64), Tensor("t2", 64, "output")]
     tensors += [Tensor(name, size, "weight") for name in names]
@@ -32,7 +33,7 @@ def two_long_rows() -> Problem:
     target = load_target("edge-npu-spm").with_fast_memory(size * 3 // 2 + 16_384 + 256)
     target = replace(target, slice_granularity_bytes=size // 2)
     problem = problem_from_lists("rows", tensors, operators, target)
-    return Problem(replace(problem.program, steady_state=True), target, "latency")
+    return Problem(replace(problem.program, steady_state=steady_state), target, "latency")
 
 
 @pytest.mark.parametrize("steady_state", [False, True])
@@ -91,6 +92,18 @@ def test_rows_are_kept_whole_and_the_bound_says_so() -> None:
 def test_without_set_ups_and_with_fine_rows_there_is_no_program() -> None:
     assert with_whole_transfers(relaxed(chain(0.0)), 1e-3, Budget()) is None
     assert with_whole_transfers(relaxed(chain(SETUP_S)), 1e-3, Budget(0.0)) is None
+
+
+def test_without_times_nothing_is_whole_of_what_comes_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In one inference each weight comes once, so only when its rows come could be counted."""
+    relaxation = relaxed(two_long_rows(steady_state=False))
+    timed = with_whole_transfers(relaxation, 1e-5, Budget())
+    assert timed is not None
+    for most in ("MOST_BEGINNINGS", "MOST_TIMED"):
+        monkeypatch.setattr(whole_transfers, most, 0)
+    assert with_whole_transfers(relaxation, 1e-5, Budget()) is None
 
 
 def test_room_that_is_spared_proves_nothing() -> None:
