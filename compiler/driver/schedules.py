@@ -5,6 +5,7 @@ operators; cascades also where no schedule is named and nothing speaks against i
 schedule that somebody made is planned as it is, also one that a plan names.
 """
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from ullage.compiler.lowering.tiling.allowed import check_tiles, with_allowed_cu
 from ullage.compiler.verify.reach.check import verify_reach
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.solvers.budget import Budget
+from ullage.solvers.paths.streaming import streaming_capacities
+from ullage.solvers.state.infeasibility import capacity_option
 
 if TYPE_CHECKING:
     from ullage.solvers.scheduling.cascade.search import CascadeResult
@@ -171,8 +174,7 @@ def scheduled(prepared: Prepared, options: CompileOptions, deadline: float | Non
             if options.time_limit_s is None:
                 left = "the seconds that it has without a time limit did not suffice for a schedule"
             raise TimeLimitError(
-                f"{left} that fits ({spent}): {error.message}; give more memory (--fast-memory) or "
-                "more time (--time-limit)",
+                f"{left} that fits ({spent}): {error.message}; give {_more(prepared, error)}",
                 error.details,
             ) from error
         schedule, is_cut_short = found.schedule, found.is_cut_short
@@ -276,6 +278,23 @@ def _holds_for_any_parts(error: InfeasibleError, cut: Prepared) -> bool:
     return (
         least_bytes(cut.graph, cut.graph.operators[operator], cut.target) > fastest.capacity_bytes
     )
+
+
+def _more(prepared: Prepared, error: TimeLimitError) -> str:
+    """The memory or the time to give where a search for parts that fit had too little of both.
+
+    Args:
+        prepared: the model with whole operators.
+        error: of the search, with the seconds that it would have taken at least.
+    """
+    sizes = streaming_capacities(prepared.problem)
+    options = " ".join(capacity_option(prepared.target, tier, size) for tier, size in sizes.items())
+    memory = f"whole operators more memory ({options})" if options else "more memory"
+    least_s = error.details.get("least_s")
+    if least_s is None:
+        return f"{memory} or more time (--time-limit)"
+    seconds = math.ceil(time.monotonic() - prepared.started + least_s)
+    return f"{memory} or more time (--time-limit, at least {seconds})"
 
 
 def limit_text(prepared: Prepared, options: CompileOptions) -> str:

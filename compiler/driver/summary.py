@@ -339,7 +339,11 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     if compiled.all_slow is None:
         return "impossible: the home tiers are too small to hold everything"
     times = fixed(summary["speedup_over_all_slow"] or 1, 2)
-    slow = f"{format_time(compiled.all_slow.latency_s)} with everything in its home tier"
+    target = compiled.plan.target
+    how = "everything in its home tier"
+    if all(target.must_be_fastest(kind) for kind in target.homes):
+        how = "every operand fetched for each use"
+    slow = f"{format_time(compiled.all_slow.latency_s)} with {how}"
     if times == "1.00":
         return f"as fast as {slow}"
     return f"{times}x faster than {slow}" if float(times) > 1 else f"slower than {slow}: {times}x"

@@ -18,6 +18,7 @@ from ullage.compiler.common.errors import UsageError
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import DMA_STEP
 from ullage.compiler.ir.target import Target
+from ullage.solvers.state.infeasibility import link_option, other_home
 from ullage.solvers.state.segments import Segment, segments_of
 
 # Producer of inputs and weights, which no operator creates.
@@ -191,10 +192,11 @@ def _check(problem: Problem) -> None:
         raise UsageError("COSMA's problem is a single inference; leave out --steady-state")
     odd = [kind for kind, home in target.homes.items() if home == target.fastest.name]
     if odd:
+        other = other_home(problem, odd)
         raise UsageError(
             f"COSMA's problem needs a slower home tier for every kind of tensor; {target.name} "
-            f"keeps {', '.join(odd)} in {target.fastest.name}. Choose another "
-            "(--set homes.KIND=TIER)"
+            f"keeps {', '.join(odd)} in {target.fastest.name}"
+            f"{f'. Choose another ({other})' if other else ''}"
         )
     links = ((t, target.fastest.name) for t in dict.fromkeys(target.homes.values()))
     for home, fast in links:
@@ -203,6 +205,5 @@ def _check(problem: Problem) -> None:
         ):
             raise UsageError(
                 f"COSMA's problem moves tensors between {home} and {fast}, and {target.name} has "
-                "no link between them; add one, or choose a home that has one "
-                "(--set homes.KIND=TIER)"
+                f"no link between them; {link_option(problem, home)}"
             )

@@ -20,6 +20,7 @@ from ullage.solvers.paths.slices import Slicer
 from ullage.solvers.state.infeasibility import (
     SHOWN,
     capacity_option,
+    link_option,
     padding_on_top,
     smaller_data,
     step_refusal,
@@ -62,8 +63,7 @@ def _no_way(tiered: TieredProblem, index: int) -> UsageError | None:
     source, destination = ways[int(arrives or not reads)]
     return UsageError(
         f"{name!r} must move from {source} to {destination}, and {target.name} has no link between "
-        "them; add one, or links over other tiers, or choose a home that has one (--set "
-        "homes.KIND=TIER)",
+        f"them, nor links over other tiers; {link_option(network.problem, segment.home)}",
         {"source": source, "destination": destination, "tensor": name},
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from ullage.compiler.common.dtypes import FLOATS, bits_of
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size, told_apart
+from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target
@@ -31,6 +32,45 @@ def capacity_option(target: Target, tier: str, size_bytes: int) -> str:
     if tier == target.fastest.name:
         return f"--fast-memory {size_bytes}"
     return f"--set tiers.{tier}.capacity_bytes={size_bytes}"
+
+
+def link_option(problem: Problem, home: str) -> str:
+    """What to do where no link joins a home tier with the fastest one: the end of a sentence.
+
+    Another home is named where the target has a tier with links in both directions (in one, if
+    weights alone are meant) and room for every tensor that is at home in the tier without them.
+
+    Args:
+        problem: the problem.
+        home: the tier without a link to the fastest, or from it.
+    """
+    target = problem.target
+    kinds = [kind for kind, name in target.homes.items() if name == home]
+    other = other_home(problem, kinds)
+    if other is None:
+        return "add one to the target's `links`"
+    return f"add one to the target's `links`, or choose a home that has them ({other})"
+
+
+def other_home(problem: Problem, kinds: Sequence[Kind]) -> str | None:
+    """The options that give kinds of tensors a home with links and room, None where there is none.
+
+    Args:
+        problem: the problem.
+        kinds: the kinds; of weights alone links that store are not asked for.
+    """
+    target, fastest = problem.target, problem.target.fastest.name
+    homes = {target.homes[kind] for kind in kinds}
+    moved = [b for b in problem.buffers if ("input" if b.kind == "state" else b.kind) in kinds]
+    needed = sum(buffer.size_bytes for buffer in moved)
+    stored = set(kinds) != {"weight"}
+    for tier in target.tiers[1:]:
+        joined = target.link(tier.name, fastest) is not None
+        if stored:
+            joined &= target.link(fastest, tier.name) is not None and not tier.read_only
+        if joined and tier.name not in homes and needed <= tier.capacity_bytes:
+            return " ".join(f"--set homes.{kind}={tier.name}" for kind in kinds)
+    return None
 
 
 def step_refusal(

@@ -11,6 +11,7 @@ from ullage.compiler.ir.problem import Problem, computed_once
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.busy_time import Moves
+from ullage.solvers.state.infeasibility import link_option
 from ullage.solvers.state.segments import Access, Segment, segments_of
 
 # By (buffer, first byte, end) of a segment the moves that bring it.
@@ -142,9 +143,10 @@ def require_link(problem: Problem, segment: Segment, source: str, destination: s
         others = ", or go over other tiers (--solver fluid)"
         if problem.objective == "peak" or problem.no_spill:  # nothing goes over others there
             others = ""
+        slower = source if destination == target.fastest.name else destination
         raise UsageError(
             f"{name!r} must move from {source} to {destination}, and {target.name} has no "
-            "link between them; add one (these solvers move data in one hop), or choose a home "
-            f"that has one (--set homes.KIND=TIER){others}",
+            "link between them (these solvers move data in one hop); "
+            f"{link_option(problem, slower)}{others}",
             {"source": source, "destination": destination, "tensor": name},
         )

@@ -239,7 +239,7 @@ class FittedGroups:
             f"operators must be cut until all parts fit into {tier.name} "
             f"({format_size(tier.capacity_bytes)}), and to check the last cut into {parts} parts "
             f"and make the quickest plan of it takes about {least_s:.1f} s more",
-            {"parts": parts},
+            {"parts": parts, "least_s": least_s},
         )
 
     def _align(self, position: int) -> set[int]:

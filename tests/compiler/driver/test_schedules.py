@@ -399,7 +399,7 @@ def test_where_choosing_a_schedule_takes_all_time_the_error_says_so(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def late(_task: object) -> object:
-        raise TimeLimitError("the first cut takes longer", {"parts": 7})
+        raise TimeLimitError("the first cut takes longer", {"parts": 7, "least_s": 1000.0})
 
     monkeypatch.setattr(search, "schedule_until", late)
     options = CompileOptions(
@@ -410,8 +410,14 @@ def test_where_choosing_a_schedule_takes_all_time_the_error_says_so(
     message = raised.value.message
     assert "choosing a schedule" in message
     assert "the first cut takes longer" in message
-    assert "give more memory (--fast-memory) or more time (--time-limit)" in message
-    assert raised.value.details == {"parts": 7}
+    memory = re.search(r"give whole operators more memory \(--fast-memory (\d+)\)", message)
+    assert memory is not None
+    time_s = re.search(r"or more time \(--time-limit, at least (\d+)\)", message)
+    assert time_s is not None
+    assert 1000 < int(time_s[1]) < 1500
+    assert raised.value.details == {"parts": 7, "least_s": 1000.0}
+    enough = replace(options, fast_memory_bytes=int(memory[1]), schedule="whole")
+    assert compile_model(path, enough).plan.residencies
 
 
 def test_the_search_shares_bytes_as_the_plan_does(

@@ -93,7 +93,7 @@ def test_no_remedy_is_named_that_cannot_minimise_the_peak() -> None:
     problem = problem_for(chain(), ["y"], target_of(4096, tiers=tiers, links=links))
     peak = problem.minimising("peak")
     for asked in (peak, peak.within(1.0)):
-        with pytest.raises(UsageError, match="no link between them; add one") as raised:
+        with pytest.raises(UsageError, match="no link between them") as raised:
             run_solver("no-spill", asked)
         assert "fluid" not in raised.value.message
         assert raised.value.details["source"] == "dram"
@@ -109,7 +109,7 @@ def test_a_link_that_is_missing_one_way_is_named(
     target = target_of(4096, tiers=tiers, links=(Link(*way, 1e9),))
     problem = problem_for(chain(), ["y"], target).minimising("peak")
     asked = problem if limit_s is None else problem.within(limit_s)
-    with pytest.raises(UsageError, match="no link between them; add one") as raised:
+    with pytest.raises(UsageError, match="no link between them") as raised:
         run_solver("no-spill", asked)
     assert raised.value.details == {
         "source": way[1],
