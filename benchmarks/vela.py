@@ -13,9 +13,11 @@ import csv
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from common import ROOT
 
 from ullage.compiler.driver.compile import compile_model
@@ -231,21 +233,79 @@ def image_bytes(plan: Plan) -> float:
 
     Vela's NPU reads it where it is; plans may copy it to SRAM first, once. A burst brings
     `dot_channels` bytes that are used, by Vela's rule: its blocks are as deep, whatever channels an
-    image has.
+    image has. An image is the input, or the input with padding around it.
     """
     blocks = plan.target.compute.mac_blocks
     if blocks is None:
         return 0.0
-    images = {b for b, buffer in enumerate(plan.problem.buffers) if buffer.kind == "input"}
+    inputs = {b for b, buffer in enumerate(plan.problem.buffers) if buffer.kind == "input"}
+    images: dict[int, int] = {}  # bytes that are read of the network's input, by what holds it
     bursts = 0.0
     for step in plan.problem.steps:
-        reads = [u for u in step.uses if u.buffer in images and not u.write]
+        reads = [u for u in step.uses if u.buffer in inputs | images.keys() and not u.write]
+        read_bytes = sum(images.get(u.buffer, u.accessed_bytes) for u in reads)
         nest = step.nests[0] if step.nests else None
-        if reads and nest is not None and is_image(nest, blocks):
+        if reads and step.kind == "Pad":  # Vela's convolution pads what it reads
+            images.update({u.buffer: read_bytes for u in step.uses if u.write})
+        elif reads and nest is not None and is_image(nest, blocks):
             read = block_count(nest, blocks) * input_elements(nest, blocks)
-            moved = read * blocks.image_burst_bytes / blocks.dot_channels
-            bursts += moved - sum(u.accessed_bytes for u in reads)
+            bursts += read * blocks.image_burst_bytes / blocks.dot_channels - read_bytes
     return bursts
+
+
+def placed_table(folder: Path) -> str:
+    """DRAM bytes by our charges, were each feature map where Vela has it, beside Vela's."""
+    lines = [
+        "| NPU, network | Vela, moved | ours | ours / Vela | first operator, Vela | ours "
+        "| ours, with Vela's first operator / Vela |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for npu, mode in MODES.items():
+        for network, vela in ({} if mode else totals_of(folder, npu)).items():
+            operators = placed_bytes(folder, npu, network, vela)
+            ours = sum(each for _, each in operators)
+            first, ours_first = operators[0]
+            share, corrected = (
+                each / vela.slow_moved_bytes for each in (ours, ours - ours_first + first)
+            )
+            lines.append(
+                f"| {npu}, {network} | {vela.slow_moved_bytes:,.0f} | {ours:,.0f} | {share:.2f} "
+                f"| {first:,.0f} | {ours_first:,.0f} | {corrected:.2f} |"
+            )
+    return "\n".join(lines)
+
+
+def placed_bytes(folder: Path, npu: str, network: str, vela: Totals) -> list[tuple[float, float]]:
+    """DRAM bytes of operators by Vela and by our charges, from the first that multiplies on.
+
+    Vela's table has cycles of DRAM, not where operands lie. So of each operator those feature maps
+    are in DRAM with which our bytes come nearest to its cycles at the bandwidth; weights and scales
+    move once. A Pad is part of the convolution behind it.
+    """
+    plan = planned(folder, npu, network, vela, "whole", with_cycles=True, solver="all-slow")
+    problem, charges = plan.problem, operand_charges(plan)
+    bytes_per_cycle = plan.target.home("input").read_bytes_per_s / vela.clock_hz
+    left = list(by_network(folder / "vela" / f"{npu}_layers.csv")[network])
+    found: list[tuple[float, float]] = []
+    for t, step in enumerate(problem.steps):
+        rows = rows_of(step, left) if step.kind != DMA_STEP else []
+        for row in rows:
+            left.remove(row)
+        if not rows or not (found or step.macs):
+            continue
+        weights = 0
+        maps: list[float] = []
+        for part in np.flatnonzero(charges.step == t):
+            buffer = problem.buffers[plan.residencies[charges.residency[part]].buffer]
+            if buffer.kind == "weight":
+                weights += buffer.size_bytes
+            else:
+                maps.append(float(charges.charged_bytes[part]))
+        theirs = bytes_per_cycle * sum(float(row["dram_cycles"]) for row in rows)
+        choices = (c for n in range(len(maps) + 1) for c in combinations(maps, n))
+        ours = min((weights + sum(c) for c in choices), key=lambda size: abs(size - theirs))
+        found.append((theirs, ours))
+    return found
 
 
 def latency_table(folder: Path, wanted: list[str]) -> str:
