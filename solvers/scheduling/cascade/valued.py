@@ -25,9 +25,10 @@ from ullage.solvers.fluid.options import FluidOptions
 from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.lp.named_basis import NamedBasis
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade.coarse import CoarseProgram, coarse_program, coarse_value
+from ullage.solvers.scheduling.cascade.coarse.profile import Profiles
+from ullage.solvers.scheduling.cascade.coarse.program import CoarseProgram, coarse_program
+from ullage.solvers.scheduling.cascade.coarse.value import coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
-from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade, cascade_parts, runs_thrice
 from ullage.solvers.scheduling.lp_value import lost_by_step
 from ullage.solvers.state.segments import segments_of

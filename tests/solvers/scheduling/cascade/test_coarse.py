@@ -24,14 +24,15 @@ from ullage.solvers.fluid.two_tier.relaxation import optimum, relax
 from ullage.solvers.lp.program import FrozenProgram, LpSolution
 from ullage.solvers.lp.solve import solve_lp
 from ullage.solvers.run import run_solver
-from ullage.solvers.scheduling.cascade import coarse as coarse_module
-from ullage.solvers.scheduling.cascade import profile
 from ullage.solvers.scheduling.cascade import valued as valued_module
 from ullage.solvers.scheduling.cascade.chain import choose_groups, estimated_groups
-from ullage.solvers.scheduling.cascade.coarse import coarse_program, coarse_value
+from ullage.solvers.scheduling.cascade.coarse import profile
+from ullage.solvers.scheduling.cascade.coarse import value as coarse_module
+from ullage.solvers.scheduling.cascade.coarse.profile import Profiles
+from ullage.solvers.scheduling.cascade.coarse.program import coarse_program
+from ullage.solvers.scheduling.cascade.coarse.value import coarse_value
 from ullage.solvers.scheduling.cascade.estimate import OrderFacts
 from ullage.solvers.scheduling.cascade.fitted import FittedGroups
-from ullage.solvers.scheduling.cascade.profile import Profiles
 from ullage.solvers.scheduling.cascade.stripes import Cascade
 from ullage.solvers.scheduling.cascade.two_tiers import with_two_tiers
 from ullage.solvers.scheduling.cascade.valued import (
