@@ -105,14 +105,15 @@ def _returning(
 ) -> set[int]:
     """Slices that a tier has at one address at the beginning of an inference and at its end.
 
-    Those are loop-carried ones, and those of states at home.
+    Those are loop-carried ones, and at home those of states and, in steady state, of weights: these
+    leave a home that is small, and come back to it.
     """
     target, listed = network.target, network.problem.buffers
     homes = {
         index
         for index, buffer in enumerate(listed)
         if buffer.persistent
-        and not buffer.constant
+        and (network.problem.steady_state or not buffer.constant)
         and target.home(buffer.kind) is target.tiers[tier]
     }
     return {

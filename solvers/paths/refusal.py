@@ -1,11 +1,12 @@
 """Why operands cannot be brought to where operators reach them: no links, no room, or none found.
 
 What no plan can do is said with the operator's own figures: the bytes that it needs at once in the
-tiers where it reaches them, and those of an operand that is not cut in a tier that it must pass.
-Anything else is "found no plan", with the same figures and, beside them, a memory that would do.
+tiers where it reaches them. Anything else is "found no plan", with the same figures and, beside
+them, a memory that would do, or several. So it is where an operand is larger than a tier that it
+passes: its bytes may pass one after the other, also those of an operand that is used whole.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -30,8 +31,10 @@ from ullage.solvers.state.infeasibility import (
 Streams = Callable[[Problem], bool]
 # More bytes than any memory has.
 ENDLESS = 1 << 62
-# Capacities that are tried, in times of the least.
+# Capacities that are tried, in shares of what is missing to what streaming takes ...
 GROWTH = (1.0, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0, 4.0)
+# ... and how often the span between one that is enough and one that is not is halved.
+HALVINGS = 5
 
 
 def refusal(tiered: TieredProblem, slicer: Slicer, index: int, streams: Streams) -> UllageError:
@@ -43,7 +46,7 @@ def refusal(tiered: TieredProblem, slicer: Slicer, index: int, streams: Streams)
         index: the segment.
         streams: whether there is a streaming plan of a problem.
     """
-    found = _no_way(tiered, index) or _too_small(tiered) or _too_large_to_pass(tiered, slicer)
+    found = _no_way(tiered, index) or _too_small(tiered)
     return found or _not_found(tiered, slicer, index, streams)
 
 
@@ -88,19 +91,6 @@ def _has_way(tiered: TieredProblem, index: int, avoided: int | None = None) -> b
     prices = PathPrices(space, move, np.zeros((n, n, steps)), free, free)
     cost, _ = tiered.finder.cheapest(live_range, prices, carry=0, exact=True)
     return bool(np.isfinite(cost))
-
-
-def _too_large_to_pass(tiered: TieredProblem, slicer: Slicer) -> InfeasibleError | None:
-    """The error for an operand that is not cut, and larger than a tier that it must pass."""
-    problem, target = tiered.network.problem, tiered.network.target
-    for m, tier in list(enumerate(target.tiers))[1:]:
-        for index, segment in enumerate(tiered.segments):
-            if tiered.live_ranges[index] is None or not segment.accesses or slicer.grains[index]:
-                continue
-            if segment.size_bytes > tier.capacity_bytes and not _has_way(tiered, index, m):
-                step = segment.accesses[0].step
-                return step_refusal(problem, step, segment.size_bytes, [segment], [tier.name])
-    return None
 
 
 def _own_bytes(tiered: TieredProblem, slicer: Slicer, tier: int) -> int:
@@ -167,43 +157,44 @@ def _not_found(
     network, segment = tiered.network, tiered.segments[index]
     target, problem = network.target, network.problem
     name = problem.buffers[segment.buffer].name
-    tier, enough, is_known, others = _larger(problem, tiered, slicer, streams)
-    needed = min(tier.capacity_bytes, _own_bytes(tiered, slicer, target.tier_index[tier.name]))
+    ways = _enough_alone(tiered, slicer, streams) or _enough_together(tiered, slicer, streams)
+    enough = ways[0] if ways else {}
+    tier = target.tier(next(iter(enough), target.fastest.name))
+    own_bytes = _own_bytes(tiered, slicer, target.tier_index[tier.name])
+    needed = min(own_bytes, tier.capacity_bytes)
     step = int(tiered.segments[index].accesses[0].step) if segment.accesses else 0
     where = problem.steps[step]
     sizes = {problem.buffers[u.buffer].name: u.end_byte - u.start_byte for u in where.uses}
     largest = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
-    remedies = {capacity_option(target, tier.name, enough): "give it more"}
-    for other, size in others.items():
-        remedies[capacity_option(target, other, size)] = f"give {other} more"
-    remedies |= smaller_data(problem.steps, enough, tier.capacity_bytes)
-    advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
-    own, there, more = told_apart(needed, tier.capacity_bytes, enough)
-    held = f"its own operands need {own} of {tier.name} at most, available {there}"
+    remedies: dict[str, str] = {}
+    for way in ways:
+        what = f"give {_both(way)} more" if remedies or len(way) > 1 else "give it more"
+        remedies[" ".join(capacity_option(target, t, size) for t, size in way.items())] = what
+    if enough:
+        remedies |= smaller_data(problem.steps, enough[tier.name], tier.capacity_bytes)
+    own, there = told_apart(own_bytes, tier.capacity_bytes)
+    held = f"its own operands need {own} of {tier.name} at most"
     if not _is_reached(tiered, target.tier_index[tier.name]):
-        held = (
-            f"no operator reaches {tier.name}: operands pass it on their way, at least {own} at "
-            f"once, available {there}"
-        )
-    sizes_text = " or ".join(
-        [
-            f"{more} of {tier.name}",
-            *(f"{format_size(size)} of {other}" for other, size in others.items()),
-        ]
-    )
+        held = f"none uses {tier.name}, which operands pass in pieces of {own} or more"
     plan = "a plan of this schedule" if problem.program.is_cut else "a plan"
-    outcome = f"with {sizes_text} there is {plan}, which streams operands operator by operator"
-    if not is_known:
-        outcome = f"none that streams them was found with {more} of {tier.name}, either"
+    listed = (
+        " and ".join(f"{format_size(size)} of {t}" for t, size in way.items()) for way in ways
+    )
+    outcome = f"with {' or '.join(listed)} there is {plan} (less may do)"
+    if not ways:
+        outcome = "none was found with more of any memory, either"
+    advice = ", or ".join(f"{what} ({option})" for option, what in remedies.items())
     return InfeasibleError(
-        f"found no plan for {target.name}: every operator fits by itself ({held}), but {name!r} "
-        f"has no room beside what else must be there; {outcome}. To do: {advice}",
+        f"found no plan for {target.name}: every operator fits by itself ({held}, available "
+        f"{there}), but {name!r} finds no room beside what else must be there; {outcome}"
+        f"{f'. To do: {advice}' if advice else ''}",
         {
             "tier": tier.name,
             "needed_bytes": needed,
             "available_bytes": tier.capacity_bytes,
             "excess_bytes": 0,
-            **({"enough_bytes": enough} if is_known else {}),
+            **({"enough_bytes": enough[tier.name]} if enough else {}),
+            **({"enough_bytes_by_tier": enough} if len(enough) > 1 else {}),
             "step": step,
             "operator": where.name,
             "largest_tensors": [{"tensor": n, "bytes": size} for n, size in largest],
@@ -213,51 +204,73 @@ def _not_found(
     )
 
 
+def _both(names: Iterable[str]) -> str:
+    """Names of tiers as a text."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def _is_reached(tiered: TieredProblem, tier: int) -> bool:
     """Whether operators reach operands in a tier."""
     return any(found is not None and found.reach >> tier & 1 for found in tiered.live_ranges)
 
 
-def _larger(
-    problem: Problem, tiered: TieredProblem, slicer: Slicer, streams: Streams
-) -> tuple[Tier, int, bool, dict[str, int]]:
-    """A tier, a capacity of it, whether there is a plan with that, and other tiers' with a plan.
-
-    Each capacity is by itself: all other tiers stay as they are.
-    """
+def _enough_alone(tiered: TieredProblem, slicer: Slicer, streams: Streams) -> list[dict[str, int]]:
+    """Capacities of single tiers with which there is a plan, all other tiers as they are."""
     network, target = tiered.network, tiered.network.target
-    known: dict[str, int] = {}
-    tried: list[tuple[int, int]] = []
-    for m in range(network.tiers):
-        peak = slicer.peak_with([m], ENDLESS) if network.writable >> m & 1 else None
-        if peak is not None:
-            tier = target.tiers[m]
-            enough, is_known = _enough(problem, m, max(peak, tier.capacity_bytes + 1), streams)
-            tried.append((m, enough))
-            known |= {tier.name: enough} if is_known else {}
-    if known:
-        name, *_ = known
-        return target.tier(name), known.pop(name), True, known
-    if tried:
-        first, enough = tried[0]
-        return target.tiers[first], enough, False, {}
-    peak = slicer.peak_with(list(range(network.tiers)), ENDLESS)
-    least = max(int(peak or 0), target.fastest.capacity_bytes + 1)
-    return target.fastest, *_enough(problem, 0, least, streams), {}
+    found: list[dict[str, int]] = []
+    for m, tier in enumerate(target.tiers):
+        peaks = slicer.peaks_with([m], ENDLESS) if network.writable >> m & 1 else None
+        if peaks is not None:
+            least = {m: max(peaks[m], tier.capacity_bytes + 1)}
+            enough = _enough(network.problem, least, streams)
+            found += [enough] if enough else []
+    return found
 
 
-def _enough(problem: Problem, tier: int, least_bytes: int, streams: Streams) -> tuple[int, bool]:
-    """A capacity of a tier, and whether there is a streaming plan with it; else the largest tried.
+def _enough_together(
+    tiered: TieredProblem, slicer: Slicer, streams: Streams
+) -> list[dict[str, int]]:
+    """Capacities of several tiers with which there is a plan, where none alone does; or nothing."""
+    network, tiers = tiered.network, tiered.network.target.tiers
+    writable = [m for m in range(network.tiers) if network.writable >> m & 1]
+    peaks = slicer.peaks_with(writable, ENDLESS) or {}
+    least = {m: peak for m, peak in peaks.items() if peak > tiers[m].capacity_bytes}
+    enough = _enough(network.problem, least, streams) if least else {}
+    return [enough] if enough else []
 
-    Less may be enough for other plans.
+
+def _enough(problem: Problem, least_bytes: Mapping[int, int], streams: Streams) -> dict[str, int]:
+    """Capacities of tiers with which there is a streaming plan, by name; empty where none is found.
+
+    They are within a share of 1 / 2^HALVINGS of the smallest between what the tiers have and what
+    streaming takes there, if more is never worse. Less may be enough for other plans.
+
+    Args:
+        problem: the problem.
+        least_bytes: tier -> what streaming takes if it has room; then all are so many times larger.
+        streams: whether there is a streaming plan of a problem.
     """
-    target = problem.target
-    unit = target.tiers[tier].alignment_bytes
-    enough = least_bytes
-    for factor in GROWTH:
-        enough = -(-round(least_bytes * factor) // unit) * unit
-        larger = replace(target.tiers[tier], capacity_bytes=enough)
-        tiers = (*target.tiers[:tier], larger, *target.tiers[tier + 1 :])
-        if streams(problem.on(replace(target, tiers=tiers))):
-            return enough, True
-    return enough, False
+    tiers = problem.target.tiers
+
+    def sized(share: float) -> tuple[Tier, ...]:
+        """The tiers, these larger by a share of what they lack of what streaming takes."""
+        larger = list(tiers)
+        for m, least in least_bytes.items():
+            unit, has = tiers[m].alignment_bytes, tiers[m].capacity_bytes
+            size = has + max(1, round(share * (least - has)))
+            larger[m] = replace(tiers[m], capacity_bytes=-(-size // unit) * unit)
+        return tuple(larger)
+
+    def is_enough(share: float) -> bool:
+        return streams(problem.on(replace(problem.target, tiers=sized(share))))
+
+    high = next((share for share in GROWTH if is_enough(share)), 0.0)
+    if not high:
+        return {}
+    low = 0.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    enough = sized(high)
+    return {enough[m].name: enough[m].capacity_bytes for m in least_bytes}

@@ -18,6 +18,8 @@ from ullage.solvers.state.segments import Segment
 
 # Price of a byte of the fastest tier for one step in a streaming plan; that of other tiers is 1.
 STREAMING_FASTEST = 3.0
+# The same of a segment's home, where what passes other tiers is not to wait in them.
+STREAMING_HOME = 0.5
 # Price of moving a byte in a streaming plan, in bytes of a slower tier for one step.
 STREAMING_MOVE = 0.4
 # How often a slice that does not fit is halved to find the part that does.
@@ -194,17 +196,25 @@ class Slicer:
             for tier, start, _, end, _ in path.residencies.tolist()
         )
 
-    def streaming(self) -> None:
+    def streaming(self, *, leaves_early: bool = False) -> None:
         """Place all segments with as little space as they need.
+
+        Args:
+            leaves_early: what passes other tiers goes home at once, and waits in none of them. It
+                may wait otherwise, which takes as many bytes for as many steps.
 
         Raises:
             NoRoom: a segment found no way with room.
         """
+        tier_index = self.network.target.tier_index
         prices = streaming_prices(self.network)
         wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
         wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:
             segment = self.segments[index]
+            if leaves_early:
+                prices = streaming_prices(self.network)
+                prices.space[tier_index[segment.home]] = STREAMING_HOME
             placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=0)
             if placed is None:
                 raise NoRoom(index)
@@ -333,8 +343,8 @@ class Slicer:
             slices += more
         return slices
 
-    def peak_with(self, tiers: Sequence[int], room_bytes: int) -> int | None:
-        """Bytes that streaming takes at most in the first of some tiers if all of them had room.
+    def peaks_with(self, tiers: Sequence[int], room_bytes: int) -> dict[int, int] | None:
+        """Bytes that streaming takes at most in each of some tiers if all of them had room.
 
         None where there is no streaming plan even so.
         """
@@ -344,7 +354,7 @@ class Slicer:
             self.ledger.paged,
             to_last_byte=self.ledger.to_last_byte,
         )
-        taken = self.network.room[list(tiers)]
+        taken = {m: self.network.room[m] for m in tiers}
         ledger.room[list(tiers)] = room_bytes
         other = Slicer(
             self.network, self.segments, self.live_ranges, self.finder, ledger, self.grains
@@ -353,5 +363,8 @@ class Slicer:
             other.streaming()
         except NoRoom:
             return None
-        capacity = self.network.target.tiers[tiers[0]].capacity_bytes
-        return int((ledger.load[tiers[0]] + capacity - taken[0]).max())
+        listed = self.network.target.tiers
+        return {
+            m: int((ledger.load[m] + listed[m].capacity_bytes - room).max())
+            for m, room in taken.items()
+        }

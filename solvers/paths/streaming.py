@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
@@ -91,13 +92,13 @@ def streaming_capacities(problem: Problem) -> dict[str, int]:
         try:
             streaming_assignment(problem.on(target))
         except InfeasibleError as error:
-            tier = target.tier(str(error.details["tier"]))
-            size = int(error.details.get("enough_bytes", error.details["needed_bytes"]))
-            if size <= tier.capacity_bytes:
+            details = error.details
+            size = int(details.get("enough_bytes", details["needed_bytes"]))
+            if size <= target.tier(str(details["tier"])).capacity_bytes:
                 return {}
-            found[tier.name] = size
-            tiers = (replace(t, capacity_bytes=size) if t is tier else t for t in target.tiers)
-            target = replace(target, tiers=tuple(tiers))
+            found |= details.get("enough_bytes_by_tier", {str(details["tier"]): size})
+            for name, size in found.items():
+                target = target.with_capacity(name, size)
         except UsageError:  # no links bring operands to where operators reach them
             return {}
         else:
@@ -174,15 +175,12 @@ def _streams(problem: Problem) -> bool:
 
 def _found(tiered: TieredProblem) -> tuple[Slicer, Assignment] | _Refused:
     """Slicer and plan of the least space, in pages or not."""
-    for fewest_pages, to_last_byte in (
-        (FEWEST_PAGES, False),
-        (1, False),
-        (NO_PAGES, False),
-        (NO_PAGES, True),
-    ):
+    ways = ((FEWEST_PAGES, False), (1, False), (NO_PAGES, False), (NO_PAGES, True))
+    early = (False, True) if len(tiered.network.target.tiers) > 2 else (False,)
+    for leaves_early, (fewest_pages, to_last_byte) in product(early, ways):
         slicer = _slicer(tiered, fewest_pages, to_last_byte=to_last_byte)
         try:
-            slicer.streaming()
+            slicer.streaming(leaves_early=leaves_early)
             return slicer, assignment_of(tiered, slicer)
         except NoRoom as refused:
             last = _Refused(slicer, refused.segment)

@@ -92,10 +92,12 @@ def test_parts_too_small_to_help_are_no_remedy() -> None:
     assert not [remedy for remedy in error.details["remedies"] if "schedule" in remedy]
 
 
-@pytest.mark.parametrize("source", [lstm(), product()], ids=["lstm", "product"])
-def test_one_remedy_names_the_capacities_of_all_memories(source: onnx.ModelProto) -> None:
+@pytest.mark.parametrize(
+    ("source", "l2"), [(lstm(), "1KiB"), (product(), "256")], ids=["lstm", "product"]
+)
+def test_one_remedy_names_the_capacities_of_all_memories(source: onnx.ModelProto, l2: str) -> None:
     """The same command with that remedy has a plan: no second refusal names another memory."""
-    small = {"tiers.l2.capacity_bytes": "1KiB", "tiles.allowed": "true"}
+    small = {"tiers.l2.capacity_bytes": l2, "tiles.allowed": "true"}
     options = CompileOptions(target=str(NPU_L2), fast_memory_bytes=1024, overrides=small)
     with pytest.raises(InfeasibleError) as raised:
         compile_model(source, options)
