@@ -74,6 +74,10 @@ BENCHMARKS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "chains": (["chains.py"], ["chains"]),
     "streaming": (["streaming.py"], ["streaming"]),
+    "published_streaming": (
+        ["published_streaming.py"],
+        ["published_streaming", "published_policies"],
+    ),
     "lp_time": (["lp_time.py"], ["lp_time"]),
     "scratchpad_whole": (["scratchpad_whole.py"], ["scratchpad_whole"]),
     "scaling": (["scaling.py"], ["scaling"]),
