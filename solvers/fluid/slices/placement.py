@@ -1,6 +1,7 @@
 """Addresses for slices: in equal pages, or between rows where memory has no pages."""
 
 from collections.abc import Collection, Sequence
+from itertools import count
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.greedy_moves import retime
 from ullage.solvers.state.place import Item, drop, may_drop, worth_of
 
+# How often slices are placed in pages before those that lack pages give up twice as many bytes.
+TRIES_BEFORE_MORE = 8
 # How often slices are placed between rows, each time with others shortened.
 MAX_TRIES = 12
 # Share of the time left for all of that: thousands of slices would take all of it.
@@ -24,13 +27,15 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
     """Residencies of the fastest tier in runs of adjacent pages.
 
     Slices that find no pages (in steady state, where the rule is not optimal) lose their
-    residencies, or others keep fewer bytes from one inference to the next.
+    residencies, or others keep fewer bytes from one inference to the next: what is lacking, and
+    more where it lacks again and again, since each time all are placed anew.
 
     Raises:
         LookupError: what operators cannot do without finds no pages.
     """
     page, target = state.page_bytes, state.target
-    while True:
+    cut_off: set[int] = set()  # slices whose moves were searched for again
+    for attempt in count():
         entries = state.all_residencies()
         befores = _befores(state, [residency for _, _, residency in entries])
         rectangles = [
@@ -45,13 +50,19 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
         ]
         if not lost:
             break
-        for first, last, residency, size in lost:
+        for first, last, residency, lacking in lost:
+            size = lacking << attempt // TRIES_BEFORE_MORE
             cut = state.cut_loop_carried(size, residency.start, residency.end)
-            if cut is None and may_drop(state, first, last, residency):
+            if (
+                cut is None
+                and residency.segment not in cut_off  # it would come back, and find none again
+                and may_drop(state, first, last, residency)
+            ):
                 cut = shorten(state, residency.segment, first, size)
             if cut is None:
                 state.drop(residency.segment, first)
             else:
+                cut_off.add(cut)
                 retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
     placed: list[Residency] = []
     for (_, _, residency), pages in zip(entries, runs, strict=True):

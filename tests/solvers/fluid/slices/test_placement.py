@@ -1,11 +1,15 @@
 """Slices that find no pages lose as little as possible."""
 
+from collections.abc import Collection
 from dataclasses import replace
+
+import pytest
 
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.lowering.from_lists import Op, Tensor, problem_from_lists
 from ullage.hwmodels.catalog.registry import load_target
 from ullage.solvers.budget import Budget
+from ullage.solvers.fluid.slices import placement
 from ullage.solvers.fluid.slices.placement import place_in_pages
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
 from ullage.solvers.state.build_plan import SegmentResidency
@@ -31,15 +35,8 @@ def _problem() -> Problem:
     return replace(problem, program=replace(problem.program, steady_state=True))
 
 
-def test_a_slice_that_lacks_some_pages_is_shortened_and_not_given_up() -> None:
-    """Live bytes always fit, but three arcs around the inference need pages of their own.
-
-        kept   |=======|                  |=======   (the same pages at both ends)
-        early      |==========|
-        late                |=========|
-
-    What `early` finds of its 20 pages it keeps; the rest comes when it can.
-    """
+def _state() -> tuple[SlicedResidencyState, dict[str, int]]:
+    """Three arcs around the inference and a weight at both of its ends; slices by name."""
     problem = _problem()
     segments = segments_of(problem)
     state = SlicedResidencyState(problem, segments, PAGE, [PAGE] * len(segments))
@@ -55,8 +52,22 @@ def test_a_slice_that_lacks_some_pages_is_shortened_and_not_given_up() -> None:
     back = ((17, segments[index].size_bytes),)
     state.add(index, 1, 0, SegmentResidency(index, 17, 18, state.steps, back))
     state.untouched.add(index)
+    return state, number
+
+
+def test_a_slice_that_lacks_some_pages_is_shortened_and_not_given_up() -> None:
+    """Live bytes always fit, but three arcs around the inference need pages of their own.
+
+        kept   |=======|                  |=======   (the same pages at both ends)
+        early      |==========|
+        late                |=========|
+
+    What `early` finds of its 20 pages it keeps; the rest comes when it can.
+    """
+    state, number = _state()
     assert int(state.load_bytes.max()) <= PAGES * PAGE
     placed = place_in_pages(state, Budget())
+    segments = state.slices
     pages = {
         name: sum(r.end_byte - r.start_byte for r in placed if r.buffer == buffer and r.start <= 4)
         // PAGE
@@ -66,3 +77,27 @@ def test_a_slice_that_lacks_some_pages_is_shortened_and_not_given_up() -> None:
     assert pages["small"] == 10
     assert pages["early"] >= 10
     assert pages["kept"] >= 25  # and no other is given up in its place
+
+
+def test_what_was_cut_off_and_finds_no_pages_again_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A search for times may bring back what was cut off, into the same steps without pages."""
+    state, number = _state()
+    calls = 0
+
+    def back_again(
+        state: SlicedResidencyState, _window: int, _budget: Budget, cut: Collection[int]
+    ) -> None:
+        nonlocal calls
+        calls += 1
+        assert calls < 100, "the same bytes are cut off again and again"
+        for index in cut:
+            size = state.slices[index].size_bytes
+            if size and not state.residencies[index] and index not in state.untouched:
+                state.add(index, 0, 0, SegmentResidency(index, 4, 5, 14, ((4, size),)))
+
+    monkeypatch.setattr(placement, "retime", back_again)
+    placed = place_in_pages(state, Budget())
+    assert calls > 1
+    assert {r.buffer for r in placed} >= {state.slices[number["kept"]].buffer}
