@@ -53,17 +53,16 @@ def place_in_pages(state: SlicedResidencyState, budget: Budget) -> list[Residenc
         for first, last, residency, lacking in lost:
             size = lacking << attempt // TRIES_BEFORE_MORE
             cut = state.cut_loop_carried(size, residency.start, residency.end)
-            if (
-                cut is None
-                and residency.segment not in cut_off  # it would come back, and find none again
-                and may_drop(state, first, last, residency)
-            ):
-                cut = shorten(state, residency.segment, first, size)
-            if cut is None:
+            if cut is None and not may_drop(state, first, last, residency):
                 state.drop(residency.segment, first)
-            else:
-                cut_off.add(cut)
-                retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
+                continue
+            if cut is None and residency.segment in cut_off:  # it came back, and finds none again
+                drop(state, residency.segment, first)
+                continue
+            if cut is None:
+                cut = shorten(state, residency.segment, first, size)
+            cut_off.add(cut)
+            retime(state, REPAIR_WINDOW_STEPS, budget, {cut})
     placed: list[Residency] = []
     for (_, _, residency), pages in zip(entries, runs, strict=True):
         segment = state.slices[residency.segment]

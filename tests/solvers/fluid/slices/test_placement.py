@@ -1,6 +1,6 @@
 """Slices that find no pages lose as little as possible."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,6 +12,7 @@ from ullage.solvers.budget import Budget
 from ullage.solvers.fluid.slices import placement
 from ullage.solvers.fluid.slices.placement import place_in_pages
 from ullage.solvers.fluid.slices.sliced_state import SlicedResidencyState
+from ullage.solvers.packing.pages import Rectangle, page_runs
 from ullage.solvers.state.build_plan import SegmentResidency
 from ullage.solvers.state.segments import segments_of
 
@@ -94,10 +95,23 @@ def test_what_was_cut_off_and_finds_no_pages_again_is_given_up(
         assert calls < 100, "the same bytes are cut off again and again"
         for index in cut:
             size = state.slices[index].size_bytes
-            if size and not state.residencies[index] and index not in state.untouched:
-                state.add(index, 0, 0, SegmentResidency(index, 4, 5, 14, ((4, size),)))
+            if size and index not in state.untouched:
+                state.lift(index)
+                state.add(index, 0, 0, SegmentResidency(index, 5, 6, 14, ((5, size),)))
+
+    def crowded(
+        rectangles: Sequence[Rectangle], page_bytes: int, capacity_bytes: int
+    ) -> tuple[list[list[tuple[int, int]] | None], list[int]]:
+        """No pages for what came back."""
+        runs, missing = page_runs(rectangles, page_bytes, capacity_bytes)
+        for at, rectangle in enumerate(rectangles):
+            if (rectangle.start, rectangle.end) == (5, 14):
+                runs[at], missing[at] = None, rectangle.size_bytes
+        return runs, missing
 
     monkeypatch.setattr(placement, "retime", back_again)
+    monkeypatch.setattr(placement, "page_runs", crowded)
     placed = place_in_pages(state, Budget())
     assert calls > 1
     assert {r.buffer for r in placed} >= {state.slices[number["kept"]].buffer}
+    assert not [r for r in placed if (r.start, r.end) == (5, 14)]
