@@ -40,6 +40,12 @@ def check_command(
             f"by {record.bound_source or 'nobody named'}): that bound is wrong; please report it",
             err=True,
         )
+    if checked.disproves_record:
+        say(
+            f"warning: the best known value that {problem} states ({record.value!r}) is below a "
+            "lower bound, so that no plan has it: the record is wrong",
+            err=True,
+        )
     if checked.value_is_as_stated is False:
         say(
             f"warning: {solution} says its value is {answer.value!r}; it is {checked.value!r}",

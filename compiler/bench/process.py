@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+# What a row's process does first, before what takes a second to load: look after its parent.
+BEGINNING = (
+    "import os; from ullage.compiler.bench.process import leave_with; leave_with(os.getppid()); "
+)
 # Seconds between two looks at whether the parent is still there.
 ORPHAN_S = 0.5
 # Variables by which libraries are told how many threads to use.
@@ -97,7 +101,7 @@ class Running:
     def started(self, program: str) -> "Iterator[subprocess.Popen[str]]":
         """Our own interpreter with a program, its streams open; it is gone at the end."""
         with subprocess.Popen(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", program],
+            [sys.executable, "-c", BEGINNING + program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -33,6 +33,13 @@ from ullage.hwmodels.bounds import BOUND_TOLERANCE
 LATE_S, LATE_SHARE = 60.0, 2.0
 # The program of a row's process.
 PROGRAM = "from ullage.compiler.bench.worker import main; main()"
+# What a process says that had too little memory: Python, C++, the system, its loader.
+OUT_OF_MEMORY = (
+    "memoryerror",
+    "bad_alloc",
+    "cannot allocate memory",
+    "failed to map segment from shared object",
+)
 # Characters of a crashed process's last words that are kept.
 LAST_WORDS = 300
 
@@ -194,7 +201,7 @@ def result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any
             if isinstance(result, dict):
                 return result
     words = err.strip().splitlines()[-1][:LAST_WORDS] if err.strip() else "it said nothing"
-    if "MemoryError" in err or "bad_alloc" in err or "cannot allocate memory" in err.lower():
+    if any(words in err.lower() for words in OUT_OF_MEMORY):
         return {"status": "memory", "reason": memory_reason(memory_bytes)}
     if code < 0:
         with suppress(ValueError):

@@ -65,6 +65,14 @@ class Checked:
         return stated is not None and self.value < stated * (1 - BOUND_TOLERANCE)
 
     @property
+    def disproves_record(self) -> bool:
+        """Whether the record's value is below a bound, worked out here or its own: none has it."""
+        known, stated = self.record.value, self.record.lower_bound
+        if known is None:
+            return False
+        return known < max(self.bound.value, stated or 0.0) * (1 - BOUND_TOLERANCE)
+
+    @property
     def value_is_as_stated(self) -> bool | None:
         """Whether the solution states its own value; None where it states none."""
         if self.stated_value is None:

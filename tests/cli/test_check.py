@@ -77,6 +77,13 @@ def test_wrong_values_and_bounds_are_told(
     assert "that bound is wrong" in err
     assert "says its value is 1.0" in err
     assert ask("check", problem, solution)["refutes_bound"] is True
+    for record in ({"value": 1e-12}, {"value": 0.5, "lower_bound": 1.0, "bound_source": "x"}):
+        problem.write_text(json.dumps(PROBLEM | {"record": record}))
+        _, err = say("check", problem, solution)
+        assert "the record is wrong" in err
+    problem.write_text(json.dumps(PROBLEM | {"record": {"value": 1.0}}))
+    _, err = say("check", problem, solution)
+    assert "the record is wrong" not in err
 
 
 def test_compare_and_sweep_take_problem_files(ask: Json, problem: Path) -> None:

@@ -73,6 +73,20 @@ def test_a_row_that_wants_too_much_memory_is_lost_alone() -> None:
     assert result["reason"]
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "MemoryError",
+        "terminate called after throwing an instance of 'std::bad_alloc'",
+        "ImportError: libx.so.2: failed to map segment from shared object",
+    ],
+)
+def test_a_process_that_could_not_even_load_had_too_little_memory(said: str) -> None:
+    result = bench_run.result_of(1, "", f"Traceback\n{said}\n", 2**28)
+    assert result["status"] == "memory"
+    assert "256 MiB" in result["reason"]
+
+
 def test_a_row_that_crashes_or_hangs_is_lost_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     item = Item("k", GRID.rows[0], 8 * 2**30)
     monkeypatch.setattr(bench_run, "PROGRAM", "import os; os.abort()")
