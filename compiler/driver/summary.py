@@ -237,6 +237,9 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
     """
     cost, plan = compiled.score, compiled.plan
     traffic = cost.compulsory_bytes + cost.noncompulsory_bytes
+    beyond = beyond_text(
+        steady_state=plan.problem.steady_state, several_links=plan.target.dma_steps.at_ends > 1
+    )
     rows = [
         (
             "latency",
@@ -262,8 +265,7 @@ def summary_rows(compiled: Compiled, summary: Mapping[str, Any]) -> list[tuple[s
         (
             "slow traffic",
             f"{format_size(traffic)}, of which {format_size(cost.noncompulsory_bytes)} "
-            f"({percent(cost.noncompulsory_bytes, traffic)}) "
-            f"{beyond_text(steady_state=plan.problem.steady_state)}",
+            f"({percent(cost.noncompulsory_bytes, traffic)}) {beyond}",
         ),
         ("", traffic_text(summary["traffic_by_kind_bytes"]) if traffic else ""),
         ("", ", ".join(f"{k} {format_size(v)}" for k, v in cost.traffic_bytes.items() if v)),
@@ -343,6 +345,8 @@ def _against_all_slow(compiled: Compiled, summary: Mapping[str, Any]) -> str:
     how = "everything in its home tier"
     if all(target.must_be_fastest(kind) for kind in target.homes):
         how = "every operand fetched for each use"
+    if compiled.plan.problem.program.is_cut:
+        how += ", in these parts"
     slow = f"{format_time(compiled.all_slow.latency_s)} with {how}"
     if times == "1.00":
         return f"as fast as {slow}"

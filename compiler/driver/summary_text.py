@@ -30,13 +30,15 @@ def order_text(order: str) -> str:
     return "the file's order" if order == "model" else f"order {order}"
 
 
-def beyond_text(*, steady_state: bool) -> str:
+def beyond_text(*, steady_state: bool, several_links: bool = False) -> str:
     """What non-compulsory traffic is, behind its bytes.
 
-    In steady state weights may stay where they are, so that loading them once counts, too.
+    Args:
+        steady_state: weights may stay where they are, so that loading them once counts, too.
+        several_links: data crosses several on its way home, of which all but one count.
     """
     moved = "inputs and outputs" if steady_state else "each byte"
-    return f"beyond {moved} moved once"
+    return f"beyond {moved} moved once{' over one link' if several_links else ''}"
 
 
 def bound_text(bound: Bound, objective: str, *, in_parts: bool = False) -> str:

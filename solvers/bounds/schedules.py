@@ -75,7 +75,7 @@ def why_unbounded(problem: Problem, graph: Graph | None) -> str:
     if len(problem.target.tiers) != 2 and not is_limited:
         return f"it is proven for two memories, not for {len(problem.target.tiers)}"
     if graph is None or not graph.operators:
-        return "the operators behind the problem are not known"
+        return "a problem without its model does not say in which parts its operators may run"
     if len(graph.operators) > MOST_OPERATORS:
         return f"there are {len(graph.operators)} operators, more than {MOST_OPERATORS}"
     longest = max((size for v in graph.values.values() for size in v.shape), default=0)

@@ -164,7 +164,7 @@ def test_hops_that_no_plan_avoids_are_not_called_avoidable() -> None:
     assert summary["noncompulsory_bytes"] >= summary["compulsory_bytes"] > 0  # two hops each way
     assert summary["lower_bound"] > 0.9 * summary["noncompulsory_bytes"]  # which no plan avoids
     row = dict(summary_rows(done, summary))["slow traffic"]
-    assert row.endswith("beyond each byte moved once")
+    assert row.endswith("beyond each byte moved once over one link")
     assert "compulsory" not in row
 
 
