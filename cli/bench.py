@@ -8,6 +8,10 @@ import typer
 from ullage.cli import options
 from ullage.cli.compile import KEPT_BEST
 from ullage.cli.streams import say
+from ullage.compiler.common.units import counted
+
+# Reasons for rows without a plan that are printed; the table has all.
+SHOWN_REASONS = 10
 
 
 def bench_command(  # noqa: PLR0913, PLR0917 - options of the command line
@@ -165,9 +169,15 @@ def _print(title: str, rows: tuple[dict[str, Any], ...], summary: list[dict[str,
             for row in summary
         ],
     )
-    without = [row for row in rows if failed(row)]
-    for row in without[:10]:
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for row in filter(failed, rows):
         asked = (row[key] for key in ("model", "target", "fast_memory", "solver"))
-        say(f"no plan: {', '.join(filter(None, asked))}: {row['status']}: {row['reason']}")
-    if len(without) > 10:
-        say(f"... and {len(without) - 10} more without a plan; the table has all reasons")
+        by_reason.setdefault((row["status"], row["reason"]), []).append(
+            ", ".join(filter(None, asked))
+        )
+    for (status, reason), named in list(by_reason.items())[:SHOWN_REASONS]:
+        others = f" (and {counted(len(named) - 1, 'row')} more)" if len(named) > 1 else ""
+        say(f"no plan: {named[0]}{others}: {status}: {reason}")
+    more = [len(named) for named in list(by_reason.values())[SHOWN_REASONS:]]
+    if more:
+        say(f"... and {counted(sum(more), 'row')} more without a plan; the table has all reasons")

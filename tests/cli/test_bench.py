@@ -1,6 +1,7 @@
 """`ullage bench`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.support.cli import Json
@@ -24,6 +25,20 @@ def test_bench_from_the_command_line(ask: Json, tmp_path: Path) -> None:
     assert "smoke" in names
     for wrong in (["--suite", "x"], ["--jobs", 0], ["--engine", "y"], ["--models", out / "no"]):
         assert ask("bench", *wrong, code=2)["error"]["kind"] == "usage"
+
+
+def test_rows_without_a_plan_for_one_reason_share_a_line(
+    say: Callable[..., tuple[str, str]], tmp_path: Path
+) -> None:
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        '[[grids]]\nmodels = "squeezenet"\nsolvers = "greedy"\nschedules = "whole"\n'
+        '[[grids]]\nmodels = ["squeezenet", "vgg19"]\nsolvers = "greedy"\n'
+        "param = { nothing = 1 }\n"
+    )
+    said = "".join(say("bench", "--suite", suite, "-o", tmp_path / "out"))
+    (line,) = [line for line in said.splitlines() if line.startswith("no plan: ")]
+    assert line.startswith("no plan: squeezenet, greedy (and 1 row more): usage: ")
 
 
 def test_a_suite_without_any_plan_ends_with_its_first_error(ask: Json, tmp_path: Path) -> None:
