@@ -125,7 +125,8 @@ def test_experiments_stand_beside_published_latencies(chips: ModuleType) -> None
             (r.model, r.dtype): r.latency_s.value for r in describe(each.target).published.runs
         }
         assert each.published_s == published[each.model, each.dtype]
-        assert each.after_s > each.before_s > 0
+        assert min(each.after_s, each.before_s) > 0
+        assert each.after_s != each.before_s  # what a figure explains, or what its change undoes
     assert experiments.moved_table(moved) in chips.PAGE.read_text(encoding="utf-8")
 
 
