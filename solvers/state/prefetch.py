@@ -282,6 +282,7 @@ def _gaps(state: ResidencyState, must: Collection[int]) -> list[tuple[int, int]]
     """Segments and the accesses behind gaps through which they stay, the most promising first.
 
     Most promising are many bytes through steps that wait for transfers; none where little waits.
+    What stays for all steps of a steady state is left: it would have to come back to its address.
     """
     waiting_s = np.concatenate([[0.0], (state.busy_time.busy_s - state.busy_time.unit_s).cumsum()])
     if waiting_s[-1] <= NEAR * state.busy_time.total_s:
@@ -289,6 +290,8 @@ def _gaps(state: ResidencyState, must: Collection[int]) -> list[tuple[int, int]]
     found: list[tuple[float, int, int]] = []
     for first, last, residency in state.all_residencies():
         index = residency.segment
+        if state.problem.steady_state and (residency.start, residency.end) == (0, state.steps):
+            continue
         segment = state.segments[index]
         steps = [access.step for access in segment.accesses[first : last + 1]]
         for number, (before, behind) in enumerate(pairwise(steps), first + 1):

@@ -21,7 +21,7 @@ from ullage.hwmodels.cost import score
 from ullage.solvers.budget import Budget
 from ullage.solvers.exact.residencies import residencies_of_plan
 from ullage.solvers.interface import Solution
-from ullage.solvers.state.build_plan import assemble, with_accesses
+from ullage.solvers.state.build_plan import SegmentResidency, assemble, with_accesses
 from ullage.solvers.state.place import place_residencies
 from ullage.solvers.state.prefetch import prefetched, prefetched_residencies
 from ullage.solvers.state.residency_state import ResidencyState
@@ -133,6 +133,35 @@ def test_what_stays_between_two_uses_leaves_where_that_lets_others_come_sooner(
     if leaves:  # both weights are there when they are needed: nothing waits for them
         assert after_s == pytest.approx(25e-6 * (1 + idle + 8), rel=1e-2)
         assert before_s > after_s + 100e-6
+
+
+def test_what_stays_for_all_inferences_does_not_leave_between_two_uses() -> None:
+    """It would have to come back to its address, which the search for times does not see to."""
+    operators = 20
+    tensors = [Tensor("x0", 1000, "input"), Tensor("kept", 300_000, "weight")]
+    tensors += [Tensor(name, 450_000, "weight") for name in ("w0", "w1")]
+    more = {0: ["kept"], 12: ["w0"], 13: ["w1"], operators - 1: ["kept"]}
+    operations = []
+    for i in range(operators):
+        macs = 250_000 if i in {12, 13} else 12_500_000
+        operations.append(Op(f"op{i}", [f"x{i}", *more.get(i, [])], [f"x{i + 1}"], macs=macs))
+        kind = "output" if i == operators - 1 else "activation"
+        tensors.append(Tensor(f"x{i + 1}", 1000, kind))
+    target = load_target("edge-npu-spm").with_fast_memory(1_000_000)
+    problem = problem_from_lists("kept", tensors, operations, target)
+    problem = problem.on(replace(target, split_operands=False))
+    problem = replace(problem, program=replace(problem.program, steady_state=True))
+    segments = segments_of(problem)
+    state = ResidencyState(problem, segments)
+    number = next(i for i, s in enumerate(segments) if problem.buffers[s.buffer].name == "kept")
+    for first in sorted(state.residencies[number]):
+        state.remove(number, first)
+    state.add(number, 0, 1, SegmentResidency(number, 0, 0, state.steps))
+    place_residencies(state)
+    better = prefetched(state, Budget(), searches=True)
+    assert list(better.residencies[number]) == [0]
+    residencies = [residency for _, _, residency in better.all_residencies()]
+    assert not find_violations(plan_of("x", Solution(assemble(problem, segments, residencies))))
 
 
 def test_searches_find_better_times_in_sum() -> None:
