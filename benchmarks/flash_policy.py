@@ -9,11 +9,10 @@ Each of the other feed-forward matrices is read from flash beside the operator t
 before it, the first one before anything runs.
 """
 
-import math
-
 from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
+from ullage.solvers.fluid.refill.pieces import aligned
 
 # Streamed matrices that are in DRAM side by side: one is read, the next one comes.
 SLOTS = 2
@@ -36,9 +35,9 @@ def half_kept(problem: Problem) -> Assignment:
 
     def room(tier: str, size: int) -> int:
         """A new region of a tier."""
-        unit = problem.target.tier(tier).alignment_bytes
-        address[tier] += math.ceil(size / unit) * unit
-        return address[tier] - math.ceil(size / unit) * unit
+        at = address[tier]
+        address[tier] += aligned(size, problem.target.tier(tier))
+        return at
 
     longest = max(program.buffers[b].size_bytes for b in streamed)
     slots = [room("dram", longest) for _ in range(SLOTS)]

@@ -14,10 +14,9 @@ products as long as those take and beside the attention for the rest, so that th
 fastest that the cost model allows for this policy.
 """
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opt_steps import ELEMENT, Opt
 
@@ -25,6 +24,7 @@ from ullage.compiler.ir.assignment import Assignment
 from ullage.compiler.ir.plan import Residency, Transfer
 from ullage.compiler.ir.problem import Problem
 from ullage.hwmodels.cost import compute_seconds
+from ullage.solvers.fluid.refill.pieces import aligned
 
 GB, T = float(1 << 30), 1e12
 # Constants of its cost model (experimental/cost_model.py): bytes/s, flops.
@@ -116,9 +116,8 @@ class Draft:
         """
         taken = self.resident_bytes if resident else self.transient_bytes
         if (tier, what) not in self._regions:
-            alignment = self.problem.target.tier(tier).alignment_bytes
             self._regions[tier, what] = taken.get(tier, 0)
-            taken[tier] = taken.get(tier, 0) + math.ceil(size / alignment) * alignment
+            taken[tier] = taken.get(tier, 0) + aligned(size, self.problem.target.tier(tier))
         offset = self._regions[tier, what]
         return offset if resident else -1 - offset
 
@@ -191,12 +190,7 @@ class Draft:
             at = residency.offset
             return at if at >= 0 else self.resident_bytes.get(residency.tier, 0) - 1 - at
 
-        placed = [
-            Residency(
-                r.buffer, r.start_byte, r.end_byte, r.tier, address(r), r.start, r.ready, r.end
-            )
-            for r in self.residencies
-        ]
+        placed = [replace(r, offset=address(r)) for r in self.residencies]
         ordered = sorted(placed, key=lambda r: (r.buffer, r.start_byte, r.start))
         moving = sorted(self.transfers, key=lambda t: t.moves[0])
         return Assignment(self.problem, tuple(ordered), tuple(moving))

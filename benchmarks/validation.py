@@ -17,10 +17,9 @@ import monotonic
 import vela
 import zigzag
 from common import ROOT, write_table
-from vela import REFERENCES, by_network, first_name, rows_of
+from vela import REFERENCES, by_network, first_name, matched
 
 from ullage.compiler.frontend import FrontendOptions, prepare
-from ullage.compiler.ir.program import DMA_STEP
 from ullage.hwmodels.catalog.registry import describe, load_target
 from ullage.hwmodels.cost import compute_seconds
 from ullage.solvers.run import run_solver
@@ -97,18 +96,12 @@ def vela_layers(folder: Path, npu: str, wanted: list[str]) -> Iterator[Layer]:
         options = FrontendOptions(target=target, dtype="int8", batch=1)
         problem = prepare(folder / "models" / f"{network}.onnx", options).problem
         seconds, _ = compute_seconds(problem)
-        left = list(rows)
-        ours = [(step, float(s)) for step, s in zip(problem.steps, seconds, strict=True)]
-        for step, s in ours:
-            if step.kind == DMA_STEP or not s:
-                continue
-            found = rows_of(step, left)
-            if found:
-                for row in found:
-                    left.remove(row)
-                cycles = sum(float(row["npu_cycles"]) for row in found)
-                kind = step.nests[0].kind if step.nests else "other"
-                yield Layer(network, first_name(step.name), kind, cycles, s * blocks.clock_hz)
+        timed = ((t, step) for t, step in enumerate(problem.steps) if seconds[t])
+        for t, step, found in matched(timed, rows):
+            cycles = sum(float(row["npu_cycles"]) for row in found)
+            kind = step.nests[0].kind if step.nests else "other"
+            ours = float(seconds[t]) * blocks.clock_hz
+            yield Layer(network, first_name(step.name), kind, cycles, ours)
 
 
 def page(layers: dict[str, list[Layer]], folder: Path) -> str:

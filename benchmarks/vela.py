@@ -11,7 +11,7 @@ Run: python benchmarks/vela.py [--references DIR] [--only NETWORK,NETWORK]
 import argparse
 import csv
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -285,13 +285,10 @@ def placed_bytes(folder: Path, npu: str, network: str, vela: Totals) -> list[tup
     plan = planned(folder, npu, network, vela, "whole", with_cycles=True, solver="all-slow")
     problem, charges = plan.problem, operand_charges(plan)
     bytes_per_cycle = plan.target.home("input").read_bytes_per_s / vela.clock_hz
-    left = list(by_network(folder / "vela" / f"{npu}_layers.csv")[network])
+    listed = by_network(folder / "vela" / f"{npu}_layers.csv")[network]
     found: list[tuple[float, float]] = []
-    for t, step in enumerate(problem.steps):
-        rows = rows_of(step, left) if step.kind != DMA_STEP else []
-        for row in rows:
-            left.remove(row)
-        if not rows or not (found or step.macs):
+    for t, step, rows in matched(enumerate(problem.steps), listed):
+        if not (found or step.macs):
             continue
         weights = 0
         maps: list[float] = []
@@ -406,16 +403,12 @@ def write_cycles(file: Path, folder: Path, npu: str, network: str) -> None:
     """
     options = FrontendOptions(target=npu, dtype="int8", batch=1)
     problem = prepare(folder / "models" / f"{network}.onnx", options).problem
-    left = list(by_network(folder / "vela" / f"{npu}_layers.csv")[network])
+    listed = by_network(folder / "vela" / f"{npu}_layers.csv")[network]
     with file.open("w", encoding="utf-8", newline="") as out:
         rows = csv.writer(out)
         rows.writerow(("operator", "cycles"))
-        for step in problem.steps:
-            found = rows_of(step, left) if step.kind != DMA_STEP else []
-            for row in found:
-                left.remove(row)
-            if found:
-                rows.writerow((step.name, sum(float(row["npu_cycles"]) for row in found)))
+        for _, step, found in matched(enumerate(problem.steps), listed):
+            rows.writerow((step.name, sum(float(row["npu_cycles"]) for row in found)))
 
 
 def by_network(file: Path) -> dict[str, list[dict[str, str]]]:
@@ -430,6 +423,24 @@ def by_network(file: Path) -> dict[str, list[dict[str, str]]]:
 def first_name(operator: str) -> str:
     """The first of the names that TFLite joins for a fused operator."""
     return operator.partition("#")[0].partition(";")[0]
+
+
+def matched(
+    steps: Iterable[tuple[int, Step]], rows: Iterable[dict[str, str]]
+) -> Iterator[tuple[int, Step, list[dict[str, str]]]]:
+    """Our operators with Vela's operations that are each of them; those that have none left out.
+
+    Args:
+        steps: numbered, in their order.
+        rows: Vela's operations; each is of one operator.
+    """
+    left = list(rows)
+    for number, step in steps:
+        found = rows_of(step, left) if step.kind != DMA_STEP else []
+        for row in found:
+            left.remove(row)
+        if found:
+            yield number, step, found
 
 
 def rows_of(step: Step, rows: list[dict[str, str]]) -> list[dict[str, str]]:

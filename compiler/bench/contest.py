@@ -270,7 +270,6 @@ def run_instance(item: Item) -> dict[str, Any]:
         "seed": item.seed,
         "begun": time.time(),
         "memory_bytes": MEMORY_BYTES,
-        "parent": os.getpid(),
     }
     with _running.started(PROGRAM) as process:
         result = _result(process, json.dumps(asked), late_s)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.bench.process import (
-    leave_with,
     limit_memory,
     memory_reason,
     peak_memory_bytes,
@@ -28,7 +27,6 @@ FULL_SHARE = 0.75
 def main() -> None:
     """Solve the instance that standard input names, and print the result as JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
-    leave_with(int(asked["parent"]))
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as it is under `nohup`
         signal.signal(signal.SIGINT, _interrupt_once)
     limit_memory(int(asked["memory_bytes"]))

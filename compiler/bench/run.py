@@ -170,7 +170,6 @@ def run_row(item: Item) -> dict[str, Any]:
     asked = {
         "row": settings_of(item.row),
         "memory_bytes": item.memory_bytes,
-        "parent": os.getpid(),
     }
     limit_s = item.row.time_limit_s
     late_s = ROW_S if limit_s is None else LATE_SHARE * limit_s + LATE_S
@@ -201,7 +200,7 @@ def result_of(code: int, out: str, err: str, memory_bytes: int) -> dict[str, Any
             if isinstance(result, dict):
                 return result
     words = err.strip().splitlines()[-1][:LAST_WORDS] if err.strip() else "it said nothing"
-    if any(words in err.lower() for words in OUT_OF_MEMORY):
+    if any(sign in err.lower() for sign in OUT_OF_MEMORY):
         return {"status": "memory", "reason": memory_reason(memory_bytes)}
     if code < 0:
         with suppress(ValueError):

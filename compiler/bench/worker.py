@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ullage.compiler.bench.process import (
-    leave_with,
     limit_memory,
     peak_memory_bytes,
     suite_memory_reason,
@@ -62,7 +61,6 @@ TEXT_COLUMNS = ("status", "reason", "chosen_solver", "bound_source", "chosen_sch
 def main() -> None:
     """Compile the row that standard input describes, and print its result as JSON."""
     asked: dict[str, Any] = json.loads(sys.stdin.read())
-    leave_with(int(asked["parent"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it after Ctrl-C
     limit_memory(int(asked["memory_bytes"]))
     out = sys.stdout

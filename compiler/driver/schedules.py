@@ -31,7 +31,7 @@ from ullage.compiler.verify.reach.check import verify_reach
 from ullage.hwmodels.bounds import order_free_bound
 from ullage.solvers.budget import Budget
 from ullage.solvers.paths.streaming import streaming_capacities
-from ullage.solvers.state.infeasibility import capacity_option
+from ullage.solvers.state.infeasibility import capacity_options
 
 if TYPE_CHECKING:
     from ullage.solvers.scheduling.cascade.search import CascadeResult
@@ -288,7 +288,7 @@ def _more(prepared: Prepared, error: TimeLimitError) -> str:
         error: of the search, with the seconds that it would have taken at least.
     """
     sizes = streaming_capacities(prepared.problem)
-    options = " ".join(capacity_option(prepared.target, tier, size) for tier, size in sizes.items())
+    options = capacity_options(prepared.target, sizes)
     memory = f"whole operators more memory ({options})" if options else "more memory"
     least_s = error.details.get("least_s")
     if least_s is None:

@@ -30,7 +30,7 @@ def order_text(order: str) -> str:
     return "the file's order" if order == "model" else f"order {order}"
 
 
-def beyond_text(*, steady_state: bool, several_links: bool = False) -> str:
+def beyond_text(*, steady_state: bool, several_links: bool) -> str:
     """What non-compulsory traffic is, behind its bytes.
 
     Args:

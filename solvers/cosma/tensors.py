@@ -192,7 +192,7 @@ def _check(problem: Problem) -> None:
         raise UsageError("COSMA's problem is a single inference; leave out --steady-state")
     odd = [kind for kind, home in target.homes.items() if home == target.fastest.name]
     if odd:
-        other = other_home(problem, odd)
+        other = other_home(problem, target.fastest.name)
         raise UsageError(
             f"COSMA's problem needs a slower home tier for every kind of tensor; {target.name} "
             f"keeps {', '.join(odd)} in {target.fastest.name}"

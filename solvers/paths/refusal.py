@@ -20,7 +20,7 @@ from ullage.solvers.paths.setting import TieredProblem
 from ullage.solvers.paths.slices import Slicer
 from ullage.solvers.state.infeasibility import (
     SHOWN,
-    capacity_option,
+    capacity_options,
     link_option,
     padding_on_top,
     smaller_data,
@@ -169,7 +169,7 @@ def _not_found(
     remedies: dict[str, str] = {}
     for way in ways:
         what = f"give {_both(way)} more" if remedies or len(way) > 1 else "give it more"
-        remedies[" ".join(capacity_option(target, t, size) for t, size in way.items())] = what
+        remedies[capacity_options(target, way)] = what
     if enough:
         remedies |= smaller_data(problem.steps, enough[tier.name], tier.capacity_bytes)
     own, there = told_apart(own_bytes, tier.capacity_bytes)

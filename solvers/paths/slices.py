@@ -206,16 +206,17 @@ class Slicer:
         Raises:
             NoRoom: a segment found no way with room.
         """
-        tier_index = self.network.target.tier_index
+        tiers = self.network.target.tier_index
         prices = streaming_prices(self.network)
+        early = {tier: streaming_prices(self.network) for tier in tiers} if leaves_early else {}
+        for tier, by_home in early.items():
+            by_home.space[tiers[tier]] = STREAMING_HOME
         wanted = [i for i, live_range in enumerate(self.live_ranges) if live_range is not None]
         wanted.sort(key=lambda i: (self._freedom(i), -self.segments[i].size_bytes, i))
         for index in wanted:
             segment = self.segments[index]
-            if leaves_early:
-                prices = streaming_prices(self.network)
-                prices.space[tier_index[segment.home]] = STREAMING_HOME
-            placed = self._placed(index, segment.start_byte, segment.end_byte, prices, carry=0)
+            cost = early.get(segment.home, prices)
+            placed = self._placed(index, segment.start_byte, segment.end_byte, cost, carry=0)
             if placed is None:
                 raise NoRoom(index)
             self.items[index] = placed
@@ -354,7 +355,6 @@ class Slicer:
             self.ledger.paged,
             to_last_byte=self.ledger.to_last_byte,
         )
-        taken = {m: self.network.room[m] for m in tiers}
         ledger.room[list(tiers)] = room_bytes
         other = Slicer(
             self.network, self.segments, self.live_ranges, self.finder, ledger, self.grains
@@ -365,6 +365,6 @@ class Slicer:
             return None
         listed = self.network.target.tiers
         return {
-            m: int((ledger.load[m] + listed[m].capacity_bytes - room).max())
-            for m, room in taken.items()
+            m: int((ledger.load[m] + listed[m].capacity_bytes - self.network.room[m]).max())
+            for m in tiers
         }

@@ -97,8 +97,8 @@ def streaming_capacities(problem: Problem) -> dict[str, int]:
             if size <= target.tier(str(details["tier"])).capacity_bytes:
                 return {}
             found |= details.get("enough_bytes_by_tier", {str(details["tier"]): size})
-            for name, size in found.items():
-                target = target.with_capacity(name, size)
+            for name, capacity_bytes in found.items():
+                target = target.with_capacity(name, capacity_bytes)
         except UsageError:  # no links bring operands to where operators reach them
             return {}
         else:

@@ -1,11 +1,10 @@
 """The error for operands that do not fit into the fastest tier: figures, tensors, remedies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ullage.compiler.common.dtypes import FLOATS, bits_of
 from ullage.compiler.common.errors import InfeasibleError
 from ullage.compiler.common.units import format_size, told_apart
-from ullage.compiler.ir.graph import Kind
 from ullage.compiler.ir.problem import Problem
 from ullage.compiler.ir.program import Step
 from ullage.compiler.ir.target import Target
@@ -34,6 +33,15 @@ def capacity_option(target: Target, tier: str, size_bytes: int) -> str:
     return f"--set tiers.{tier}.capacity_bytes={size_bytes}"
 
 
+def capacity_options(target: Target, sizes_bytes: Mapping[str, int]) -> str:
+    """The options that give several tiers other capacities, by name; the fastest first."""
+    return " ".join(
+        capacity_option(target, tier.name, sizes_bytes[tier.name])
+        for tier in target.tiers
+        if tier.name in sizes_bytes
+    )
+
+
 def link_option(problem: Problem, home: str) -> str:
     """What to do where no link joins a home tier with the fastest one: the end of a sentence.
 
@@ -44,31 +52,28 @@ def link_option(problem: Problem, home: str) -> str:
         problem: the problem.
         home: the tier without a link to the fastest, or from it.
     """
-    target = problem.target
-    kinds = [kind for kind, name in target.homes.items() if name == home]
-    other = other_home(problem, kinds)
+    other = other_home(problem, home)
     if other is None:
         return "add one to the target's `links`"
     return f"add one to the target's `links`, or choose a home that has them ({other})"
 
 
-def other_home(problem: Problem, kinds: Sequence[Kind]) -> str | None:
-    """The options that give kinds of tensors a home with links and room, None where there is none.
+def other_home(problem: Problem, home: str) -> str | None:
+    """The options that give all that is at home in a tier a home with links and room, or None.
 
     Args:
         problem: the problem.
-        kinds: the kinds; of weights alone links that store are not asked for.
+        home: the tier; where weights alone are at home there, links that store are not asked for.
     """
     target, fastest = problem.target, problem.target.fastest.name
-    homes = {target.homes[kind] for kind in kinds}
-    moved = [b for b in problem.buffers if ("input" if b.kind == "state" else b.kind) in kinds]
-    needed = sum(buffer.size_bytes for buffer in moved)
-    stored = set(kinds) != {"weight"}
+    kinds = [kind for kind, name in target.homes.items() if name == home]
+    needed = sum(b.size_bytes for b in problem.buffers if target.home(b.kind).name == home)
+    stored = kinds != ["weight"]
     for tier in target.tiers[1:]:
         joined = target.link(tier.name, fastest) is not None
         if stored:
             joined &= target.link(fastest, tier.name) is not None and not tier.read_only
-        if joined and tier.name not in homes and needed <= tier.capacity_bytes:
+        if joined and tier.name != home and needed <= tier.capacity_bytes:
             return " ".join(f"--set homes.{kind}={tier.name}" for kind in kinds)
     return None
 

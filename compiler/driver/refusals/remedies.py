@@ -12,7 +12,7 @@ from ullage.compiler.ir.target import Target
 from ullage.compiler.lowering.tiling.allowed import with_allowed_cuts
 from ullage.solvers.paths.greedy import brings_operands
 from ullage.solvers.paths.streaming import streaming_capacities
-from ullage.solvers.state.infeasibility import capacity_option
+from ullage.solvers.state.infeasibility import capacity_option, capacity_options
 
 # The option that gives the fastest tier another capacity, with its size in bytes.
 FAST_MEMORY = re.compile(r"--fast-memory( \d+)?")
@@ -82,10 +82,7 @@ def _with_every_capacity(error: Refusal, prepared: Prepared, *, searched: bool) 
     sizes = streaming_capacities(problem) if old in remedies else {}
     if not sizes:
         return error
-    options = [
-        capacity_option(target, t.name, sizes[t.name]) for t in target.tiers if t.name in sizes
-    ]
-    new = " ".join(options)
+    new = capacity_options(target, sizes)
     details["enough_bytes_by_tier"] = sizes
     if not searched or named >= sizes.get(tier, target.tier(tier).capacity_bytes):
         details["remedies"] = [new if remedy == old else remedy for remedy in remedies]
